@@ -1,0 +1,97 @@
+//! A column of strings: one byte buffer and its offsets, as Arrow lays it out.
+
+use serde::{Deserialize, Serialize};
+
+/// Strings one after another; `offsets` has one entry more than there are rows and starts with 0, so that the
+/// store can wrap both buffers as an Arrow `Utf8` array without a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrColumn {
+    bytes: Vec<u8>,
+    offsets: Vec<i32>,
+}
+
+impl Default for StrColumn {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), offsets: vec![0] }
+    }
+}
+
+impl StrColumn {
+    /// An empty column with room for `rows` strings of `bytes` bytes in all.
+    pub fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self { bytes: Vec::with_capacity(bytes), offsets }
+    }
+
+    /// Number of strings.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no string.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends one string.
+    ///
+    /// # Panics
+    /// When the column would hold more than 2 GiB; request and batch limits stay far below.
+    pub fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.end_row();
+    }
+
+    /// Appends text to the string that the next [`Self::end_row`] closes.
+    pub fn extend(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// Closes the string that [`Self::extend`] has been building.
+    pub fn end_row(&mut self) {
+        let end = i32::try_from(self.bytes.len()).expect("a column stays below 2 GiB: bodies are limited");
+        self.offsets.push(end);
+    }
+
+    /// The string of a row.
+    pub fn get(&self, row: usize) -> &str {
+        // Only `push` and `extend` fill the buffer, both from `&str`, and rows end where those calls end.
+        std::str::from_utf8(self.get_bytes(row)).unwrap_or("")
+    }
+
+    /// The bytes of a row's string, without the check that `get` pays for.
+    pub fn get_bytes(&self, row: usize) -> &[u8] {
+        &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// All strings in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
+        (0..self.len()).map(|row| self.get(row))
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity() + self.offsets.capacity() * 4
+    }
+
+    /// The buffers: bytes, then offsets (rows + 1 entries, starting with 0).
+    pub fn into_parts(self) -> (Vec<u8>, Vec<i32>) {
+        (self.bytes, self.offsets)
+    }
+
+    /// The buffers, borrowed: bytes, then offsets.
+    pub fn parts(&self) -> (&[u8], &[i32]) {
+        (&self.bytes, &self.offsets)
+    }
+}
+
+impl<'a> FromIterator<&'a str> for StrColumn {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
+        let mut column = Self::default();
+        for text in texts {
+            column.push(text);
+        }
+        column
+    }
+}

@@ -1,0 +1,1 @@
+//! PromQL: parser, planner, vectorised evaluator over [`crate::metrics::Queryable`].

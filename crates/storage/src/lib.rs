@@ -1,0 +1,24 @@
+//! The store: write-ahead log, DuckLake catalog, Parquet tables, merge, retention, SQL.
+//!
+//! The only crate that knows DataFusion, Arrow, Parquet and object stores. It does not know wire formats: the
+//! write-ahead log keeps request bodies as they came, and a [`WalDecoder`] given at start turns them into batches
+//! again. Its async interface is boxed, so that no consumer instantiates DataFusion's futures anew.
+//!
+//! A record's way: [`Store::append`] → WAL, fsync → head (queryable at once) → flush (one sort, one encode) →
+//! files and WAL position in one catalog transaction → merge → retention.
+
+pub mod error;
+pub mod options;
+pub mod record;
+
+mod blob;
+mod head;
+mod table;
+
+mod logs;
+mod metrics;
+mod traces;
+
+pub use error::{AppendError, StorageError};
+pub use options::StoreOptions;
+pub use record::{Encoding, Protocol, WalDecoder, WalPayload};

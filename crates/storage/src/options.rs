@@ -1,0 +1,54 @@
+//! What the store is told at start.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of a store, with reasons for the defaults.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Folder that holds everything: `catalog.sqlite`, `tables/`, `wal/`, `lock`.
+    pub data: PathBuf,
+    /// Most bytes the heads of all signals may hold; then appends are refused until a flush.
+    pub head_bytes_max: usize,
+    /// A head this old (since its first row) is flushed whatever its size.
+    pub flush_age: Duration,
+    /// Logs and spans are flushed at this many rows: small files cost a millisecond each to write and to read.
+    pub flush_rows: usize,
+    /// Longest a group commit waits for company.
+    pub group_commit_delay: Duration,
+    /// A segment of the log is closed at this size, bytes.
+    pub wal_segment_bytes: u64,
+    /// Rows older than this (by the later of event and arrival time) are dropped, per signal.
+    pub retention_logs: Duration,
+    /// See `retention_logs`.
+    pub retention_traces: Duration,
+    /// See `retention_logs`.
+    pub retention_metrics: Duration,
+    /// Snapshots are kept this long for readers that hold an older one.
+    pub snapshot_age: Duration,
+    /// Samples older than the newest of their series by more than this are refused.
+    pub out_of_order_window: Duration,
+    /// Most series with a sample in the head.
+    pub active_series_max: usize,
+}
+
+impl StoreOptions {
+    /// Defaults for a folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            data: data.into(),
+            head_bytes_max: 384 << 20,
+            flush_age: Duration::from_secs(60),
+            flush_rows: 250_000,
+            group_commit_delay: Duration::from_millis(2),
+            wal_segment_bytes: 64 << 20,
+            retention_logs: 30 * day,
+            retention_traces: 15 * day,
+            retention_metrics: 90 * day,
+            snapshot_age: Duration::from_secs(3600),
+            out_of_order_window: 36500 * day,
+            active_series_max: 3_000_000,
+        }
+    }
+}
