@@ -12,6 +12,7 @@ pub mod options;
 pub mod record;
 
 mod blob;
+mod scan;
 mod head;
 mod table;
 
