@@ -2,14 +2,39 @@
 //!
 //! `service:orders level:error -path:/health dur:>500ms "free text"` parses to a conjunction of terms. A term is a
 //! field with a comparison, or free text; `-` or `NOT` negates, `OR` and parentheses group, values separated by
-//! commas mean any of them. Parsing is in [`parse`], matching one row in [`matches`]; stores push the tree down
-//! into their scans.
+//! commas mean any of them. Parsing is in [`parse()`], matching one row in [`matches()`], matching many in
+//! [`CompiledFilter`]; stores push the tree down into their scans. `Display` prints a filter so that it parses to
+//! the same tree again.
+//!
+//! | written | means |
+//! |---|---|
+//! | `timeout`, `"connection reset"` | the text occurs, without regard to case |
+//! | `a b`, `a AND b` | both |
+//! | `a OR b`, `(a OR b) c` | either; `AND` binds closer |
+//! | `-a`, `!a`, `NOT a` | not |
+//! | `key:value`, `key:"two words"` | equal (`body:` contains) |
+//! | `key:a,b` | any of them |
+//! | `key:>5`, `key:>=500ms`, `key:<1`, `key:<=1` | ordered: numbers, durations, levels |
+//! | `key:~text` | contains, without regard to case |
+//! | `key:pre*` | begins with |
+//! | `key:/re/`, `key:/re/i`, `key:=~"re with spaces"` | regular expression, unanchored |
+//! | `key:*` | present |
+//! | `key:=value` | equal in every case, also where it begins with `>`, `~`, `/` |
+//! | `"odd key":value` | attribute of exactly this name, also where a field is called so |
+//! | `*` | everything |
 
+mod compile;
+mod display;
+mod fields;
 mod matches;
+mod needle;
 mod parse;
 
+pub use compile::{CompiledFilter, Node, Test};
+pub use fields::{FIELDS, FieldName, HTTP_STATUS_KEYS, attribute_keys};
 pub use matches::{FieldValue, Row, matches};
-pub use parse::parse;
+pub use needle::Needle;
+pub use parse::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, parse, parse_duration};
 
 /// A field of a log record or span, after aliases are resolved (`svc` → `service`, `dur` → `duration`, …).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
