@@ -1,0 +1,103 @@
+//! Finding and running the tools of other trades: cargo, npm, python.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+
+use crate::say;
+
+/// Root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Where cargo puts its output.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A built binary of the one dev profile.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
+/// Whether a program can be started.
+pub(crate) fn have(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// Runs a command to its end, its output passed through to standard error.
+pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
+    let started = Instant::now();
+    say(format!("· {what}"));
+    let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status().with_context(|| format!("{what}: cannot start {:?}", command.get_program()))?;
+    ensure!(status.success(), "{what} failed ({status})");
+    say(format!("  done in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// Cargo, the one that runs this.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Builds binaries with the features that the whole workspace unifies to: `-p` would compile the engine again.
+pub(crate) fn build_binaries(names: &[&str]) -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.args(["build", "--workspace"]);
+    for name in names {
+        command.args(["--bin", name]);
+    }
+    step(&format!("building {} (the first time takes some minutes: the engine is compiled once)", names.join(", ")), &mut command)
+}
+
+fn newest(path: &Path) -> Option<std::time::SystemTime> {
+    let meta = std::fs::metadata(path).ok()?;
+    if meta.is_file() {
+        return meta.modified().ok();
+    }
+    std::fs::read_dir(path).ok()?.flatten().filter(|e| e.file_name() != "node_modules" && e.file_name() != "dist").filter_map(|e| newest(&e.path())).max()
+}
+
+/// Builds the pages when they are older than their sources; npm is installed with apt where that is possible.
+pub(crate) fn build_ui() -> anyhow::Result<()> {
+    let ui = root().join("ui");
+    let built = newest(&ui.join("dist/index.html"));
+    if built.is_some() && built >= newest(&ui) {
+        return Ok(());
+    }
+    if !have("npm", "--version") {
+        install("nodejs npm", &["nodejs", "npm"]).context("the pages need Node.js 20 or newer with npm")?;
+    }
+    let npm = |arguments: &[&str]| {
+        let mut command = Command::new("npm");
+        command.args(arguments).current_dir(&ui);
+        command
+    };
+    if newest(&ui.join("node_modules/.package-lock.json")) < newest(&ui.join("package-lock.json")) {
+        step("installing the pages' packages (npm ci)", &mut npm(&["ci", "--no-audit", "--no-fund"]))?;
+    }
+    step("building the pages (npm run build)", &mut npm(&["run", "build"]))
+}
+
+/// Installs Debian packages where this process may; otherwise says the one command to run.
+pub(crate) fn install(what: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let command = format!("sudo apt-get install -y {}", packages.join(" "));
+    if !have("apt-get", "--version") || !is_root() {
+        bail!("{what} is not installed; run: {command}");
+    }
+    let mut update = Command::new("apt-get");
+    step("refreshing the package list", update.args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages).env("DEBIAN_FRONTEND", "noninteractive");
+    step(&format!("installing {what}"), &mut install)
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+}
