@@ -15,3 +15,4 @@ pub mod promql;
 pub mod template;
 pub mod rules;
 pub mod alerting;
+pub mod slo;

@@ -8,6 +8,7 @@ use skopos_model::Labels;
 use super::fingerprint::fingerprint;
 use super::state::{ActiveAlert, AlertPhase, AlertUpdate, EvalSample, RESOLVED_RETENTION_MS, RuleHealth, RuleState, STALE_NAN, SeriesSample, Transition};
 use crate::rules::{AlertingRule, Rule};
+use crate::slo::SEVERITY_OVERRIDE;
 use crate::template::TemplateData;
 
 /// What an evaluation needs besides rule, state and result.
@@ -49,10 +50,12 @@ pub fn evaluate_alerts(rule: &Rule, alerting: &AlertingRule, state: &mut RuleSta
     let mut present: BTreeMap<u64, ActiveAlert> = BTreeMap::new();
     for sample in result {
         let data = TemplateData { labels: &sample.labels, value: sample.value, external_labels: ctx.external_labels, external_url: ctx.external_url };
-        let own = sample.labels.iter().filter(|(n, _)| *n != METRIC_NAME).map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let override_severity = sample.labels.get(SEVERITY_OVERRIDE);
+        let own = sample.labels.iter().filter(|(n, _)| *n != METRIC_NAME && *n != SEVERITY_OVERRIDE).map(|(n, v)| (n.to_owned(), v.to_owned()));
         let added = rule.labels.iter().map(|(n, t)| (n.clone(), t.expand(&data)));
         let name = std::iter::once(("alertname".to_owned(), rule.name.clone()));
-        let labels = Labels::new(own.chain(added).chain(name));
+        let severity = override_severity.map(|s| ("severity".to_owned(), s.to_owned()));
+        let labels = Labels::new(own.chain(added).chain(severity).chain(name));
         let annotations = alerting.annotations.iter().map(|(n, t)| (n.clone(), t.expand(&data))).collect();
         let id = identity(&labels, alerting);
         let alert = ActiveAlert {
@@ -66,6 +69,15 @@ pub fn evaluate_alerts(rule: &Rule, alerting: &AlertingRule, state: &mut RuleSta
             last_sent_at: None,
             keep_firing_since: None,
         };
+        if !alerting.detail_labels.is_empty()
+            && let Some(known) = present.get_mut(&id)
+        {
+            // Several windows of one SLO hold: the one that burns fastest tells the story.
+            if alert.value > known.value {
+                *known = alert;
+            }
+            continue;
+        }
         if let Some(other) = present.insert(id, alert) {
             let message = format!("two elements have the same labels after the rule's are applied: {}", other.labels);
             return Err(fail(state, message));

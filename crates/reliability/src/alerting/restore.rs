@@ -51,7 +51,7 @@ mod tests {
         let external = Labels::default();
         let mut state = RuleState::default();
         let result = [EvalSample { labels: Labels::new([("job", "x")]), value: 1.0 }];
-        let mut run = |state: &mut RuleState, at| {
+        let run = |state: &mut RuleState, at| {
             let ctx = EvalContext { at, query_offset_ms: 0, interval_ms: MINUTE, resend_delay_ms: MINUTE, limit: 0, external_labels: &external, external_url: "" };
             evaluate_alerts(&rule, &alerting, state, &result, &ctx).expect("evaluates");
         };

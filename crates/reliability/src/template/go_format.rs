@@ -75,7 +75,7 @@ pub(super) fn sprintf(format: &str, arguments: &[Item]) -> String {
             }
             chars.next();
         }
-        let mut digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
+        let digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
             let mut n = None;
             while let Some(d) = chars.peek().and_then(|c| c.to_digit(10)) {
                 n = Some((n.unwrap_or(0) * 10 + d as usize).min(WIDTH_MAX));
