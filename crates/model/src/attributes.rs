@@ -1,6 +1,10 @@
 //! Attributes as sparse typed columns: one per key and type, holding only the rows that have it.
 
+use std::collections::HashMap;
+use std::str::Utf8Error;
+
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::column::StrColumn;
 
@@ -86,6 +90,7 @@ impl AttrValues {
     }
 
     /// The type all values here have.
+    #[inline]
     pub fn ty(&self) -> AttrType {
         match self {
             Self::Str(_) => AttrType::Str,
@@ -104,6 +109,16 @@ impl AttrValues {
             Self::Double(v) => AttrValue::Double(v[position]),
             Self::Bool(v) => AttrValue::Bool(v[position]),
             Self::Json(c) => AttrValue::Json(c.get(position).to_owned()),
+        }
+    }
+
+    /// Keeps the first `len` values only.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Str(c) | Self::Json(c) => c.truncate(len),
+            Self::Int(v) => v.truncate(len),
+            Self::Double(v) => v.truncate(len),
+            Self::Bool(v) => v.truncate(len),
         }
     }
 
@@ -131,23 +146,54 @@ pub struct AttrColumn {
 
 /// All attributes of a batch's rows.
 ///
-/// Decoders append record by record. Keys tend to come in the same order in each record, so `column_for` looks
-/// at the column after the last hit first: a known key in its usual place costs one comparison and no hash.
+/// Decoders append record by record. Keys tend to come in the same order in each record, so the column that
+/// followed the last one in an earlier record is tried first: a known key in its usual place costs one comparison
+/// and no hash.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AttrColumns {
     columns: Vec<AttrColumn>,
     #[serde(skip)]
-    guess: usize,
+    order: Order,
 }
 
-/// The guess is no part of the value.
+/// What is remembered about the order of keys in records.
+#[derive(Debug, Clone, Default)]
+struct Order {
+    /// Column that began the last record.
+    first: u32,
+    /// Column that last followed each column.
+    next: Vec<u32>,
+    /// Column of the attribute before, none at a record's start.
+    previous: Option<u32>,
+    /// Hash of key and type to column, kept once there are many columns.
+    index: HashMap<u64, u32>,
+}
+
+/// The remembered order is no part of the value.
 impl PartialEq for AttrColumns {
     fn eq(&self, other: &Self) -> bool {
         self.columns == other.columns
     }
 }
 
+/// Where the value of one attribute goes.
+#[derive(Debug)]
+pub enum Slot<'a> {
+    /// Push exactly one value here, of the type that was asked for.
+    Fill(&'a mut AttrValues),
+    /// The row has a value for this key and type already: the first wins.
+    Taken,
+    /// The batch has [`AttrColumns::COLUMNS_MAX`] columns and this would be another.
+    Full,
+}
+
 impl AttrColumns {
+    /// Most columns (pairs of key and type) of one batch: keys made from data would cost a column each.
+    pub const COLUMNS_MAX: usize = 8192;
+
+    /// Up to this many columns a scan is as fast as a hash.
+    const SCAN_MAX: usize = 24;
+
     /// The columns, in order of first appearance.
     pub fn columns(&self) -> &[AttrColumn] {
         &self.columns
@@ -163,34 +209,102 @@ impl AttrColumns {
         self.columns.iter().find(|c| &*c.key == key && c.values.ty() == ty)
     }
 
-    fn column_for(&mut self, key: &str, ty: AttrType) -> usize {
-        let matches = |c: &AttrColumn| &*c.key == key && c.values.ty() == ty;
-        let guess = self.guess;
-        let at = if self.columns.get(guess).is_some_and(matches) {
-            guess
-        } else if let Some(at) = self.columns.iter().position(matches) {
-            at
+    #[inline]
+    fn is(&self, at: u32, key: &[u8], ty: AttrType) -> bool {
+        self.columns.get(at as usize).is_some_and(|c| c.key.as_bytes() == key && c.values.ty() == ty)
+    }
+
+    /// The column of a key that did not come where it was expected, made when there is none.
+    #[inline(never)]
+    fn find_or_add(&mut self, key: &[u8], ty: AttrType) -> Result<Option<u32>, Utf8Error> {
+        let by_scan = |c: &AttrColumn| c.key.as_bytes() == key && c.values.ty() == ty;
+        let hash = |key: &[u8], ty: AttrType| xxh3_64_with_seed(key, ty as u64);
+        let known = if self.columns.len() <= Self::SCAN_MAX {
+            self.columns.iter().position(by_scan).map(|at| at as u32)
         } else {
-            self.columns.push(AttrColumn { key: key.into(), rows: Vec::new(), values: AttrValues::new(ty) });
-            self.columns.len() - 1
+            if self.order.index.len() < self.columns.len() {
+                let all = self.columns.iter().enumerate();
+                self.order.index = all.map(|(at, c)| (hash(c.key.as_bytes(), c.values.ty()), at as u32)).collect();
+            }
+            match self.order.index.get(&hash(key, ty)) {
+                Some(&at) if self.is(at, key, ty) => Some(at),
+                // Two keys of one hash share the entry: look through all.
+                Some(_) => self.columns.iter().position(by_scan).map(|at| at as u32),
+                None => None,
+            }
         };
-        self.guess = at + 1;
-        at
+        if known.is_some() || self.columns.len() >= Self::COLUMNS_MAX {
+            return Ok(known);
+        }
+        let at = self.columns.len() as u32;
+        let text = std::str::from_utf8(key)?;
+        self.columns.push(AttrColumn { key: text.into(), rows: Vec::new(), values: AttrValues::new(ty) });
+        if self.columns.len() > Self::SCAN_MAX {
+            self.order.index.insert(hash(key, ty), at);
+        }
+        Ok(Some(at))
+    }
+
+    /// Where the value of `key` with type `ty` in `row` goes; rows must not go backwards. The key is given as
+    /// bytes because a known key needs no check.
+    ///
+    /// # Errors
+    /// When the key is no UTF-8.
+    #[inline]
+    pub fn slot(&mut self, row: u32, key: &[u8], ty: AttrType) -> Result<Slot<'_>, Utf8Error> {
+        let guess = match self.order.previous {
+            None => self.order.first,
+            Some(previous) => self.order.next.get(previous as usize).copied().unwrap_or(u32::MAX),
+        };
+        let at = if self.is(guess, key, ty) {
+            guess
+        } else {
+            let Some(at) = self.find_or_add(key, ty)? else { return Ok(Slot::Full) };
+            match self.order.previous {
+                None => self.order.first = at,
+                Some(previous) => {
+                    if self.order.next.len() < self.columns.len() {
+                        self.order.next.resize(self.columns.len(), u32::MAX);
+                    }
+                    self.order.next[previous as usize] = at;
+                }
+            }
+            at
+        };
+        self.order.previous = Some(at);
+        let column = &mut self.columns[at as usize];
+        if column.rows.last() == Some(&row) {
+            return Ok(Slot::Taken);
+        }
+        column.rows.push(row);
+        Ok(Slot::Fill(&mut column.values))
     }
 
     fn row_of(&mut self, row: u32, key: &str, ty: AttrType) -> Option<&mut AttrValues> {
-        let at = self.column_for(key, ty);
-        let column = &mut self.columns[at];
-        if column.rows.last() == Some(&row) {
-            return None;
+        match self.slot(row, key.as_bytes(), ty) {
+            Ok(Slot::Fill(values)) => Some(values),
+            _ => None,
         }
-        column.rows.push(row);
-        Some(&mut column.values)
     }
 
     /// To be called before a record's first attribute, so that the guess starts with the first column again.
+    #[inline]
     pub fn begin_row(&mut self) {
-        self.guess = 0;
+        self.order.previous = None;
+    }
+
+    /// Takes back the attributes of the last row, where the record turns out to be refused.
+    pub fn discard_row(&mut self, row: u32) {
+        for column in &mut self.columns {
+            if column.rows.last() == Some(&row) {
+                column.rows.pop();
+                column.values.truncate(column.rows.len());
+            }
+        }
+        while self.columns.last().is_some_and(|c| c.rows.is_empty()) {
+            self.columns.pop();
+            self.order.index.clear();
+        }
     }
 
     /// Sets a text attribute of `row`; rows must not go backwards.
@@ -273,5 +387,50 @@ mod tests {
             a.row(2),
             [("http.status", AttrValue::Int(500)), ("http.status", AttrValue::Str("odd".into()))]
         );
+    }
+    #[test]
+    fn a_refused_row_leaves_nothing() {
+        let mut a = AttrColumns::default();
+        a.begin_row();
+        a.push_str(0, "k", "kept");
+        a.push_bool(0, "b", true);
+        let before = a.clone();
+        a.begin_row();
+        a.push_str(1, "k", "gone");
+        a.push_bool(1, "b", false);
+        a.push_int(1, "only here", 1);
+        a.discard_row(1);
+        assert_eq!(a, before);
+        a.begin_row();
+        a.push_str(1, "k", "next");
+        assert_eq!(a.row(1), [("k", AttrValue::Str("next".into()))]);
+    }
+
+    #[test]
+    fn many_keys_in_any_order_find_their_columns() {
+        let mut a = AttrColumns::default();
+        let keys: Vec<String> = (0..200).map(|i| format!("key{i}")).collect();
+        for row in 0..6u32 {
+            a.begin_row();
+            let step = [1, 7, 13, 1, 3, 11][row as usize];
+            for i in 0..200 {
+                a.push_int(row, &keys[i * step % 200], i64::from(row));
+            }
+        }
+        assert_eq!(a.columns().len(), 200);
+        assert!(a.columns().iter().all(|c| c.rows == [0, 1, 2, 3, 4, 5] && c.values.get(5) == AttrValue::Int(5)));
+    }
+
+    #[test]
+    fn columns_are_bounded() {
+        let mut a = AttrColumns::default();
+        for i in 0..AttrColumns::COLUMNS_MAX + 10 {
+            a.begin_row();
+            a.push_int(i as u32, &format!("made.of.data.{i}"), 1);
+        }
+        assert_eq!(a.columns().len(), AttrColumns::COLUMNS_MAX);
+        assert!(matches!(a.slot(u32::MAX, b"one.more", AttrType::Int), Ok(Slot::Full)));
+        assert!(a.slot(u32::MAX, b"\xff", AttrType::Str).is_ok(), "a full batch adds nothing");
+        assert!(AttrColumns::default().slot(0, b"\xff", AttrType::Str).is_err());
     }
 }

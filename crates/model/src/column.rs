@@ -38,20 +38,30 @@ impl StrColumn {
     ///
     /// # Panics
     /// When the column would hold more than 2 GiB; request and batch limits stay far below.
+    #[inline]
     pub fn push(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
         self.end_row();
     }
 
     /// Appends text to the string that the next [`Self::end_row`] closes.
+    #[inline]
     pub fn extend(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
     /// Closes the string that [`Self::extend`] has been building.
+    #[inline]
     pub fn end_row(&mut self) {
         let end = i32::try_from(self.bytes.len()).expect("a column stays below 2 GiB: bodies are limited");
         self.offsets.push(end);
+    }
+
+    /// Keeps the first `len` strings only, and forgets text no row has been closed over.
+    pub fn truncate(&mut self, len: usize) {
+        self.offsets.truncate(len + 1);
+        let end = self.offsets.last().copied().unwrap_or(0);
+        self.bytes.truncate(end as usize);
     }
 
     /// The string of a row.

@@ -18,7 +18,7 @@ pub mod resource;
 pub mod severity;
 pub mod span;
 
-pub use attributes::{AttrColumn, AttrColumns, AttrType, AttrValue, AttrValues};
+pub use attributes::{AttrColumn, AttrColumns, AttrType, AttrValue, AttrValues, Slot};
 pub use batch::{Batch, Signal};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use column::StrColumn;

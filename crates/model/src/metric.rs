@@ -25,6 +25,9 @@ pub fn is_stale(value: f64) -> bool {
 pub trait SeriesResolver {
     /// `raw` are the wire bytes of the label set; equal bytes mean equal labels (the reverse need not hold).
     /// `None` when the series is refused (a limit on active series); the caller counts its samples as rejected.
+    ///
+    /// `parse` gives an empty label set when the labels are invalid (no name, doubled names, over a limit): an
+    /// implementation answers `None` to it and remembers nothing. The decoder that gave it knows the reason.
     fn resolve(&mut self, raw: &[u8], parse: &mut dyn FnMut() -> Labels) -> Option<SeriesId>;
 }
 

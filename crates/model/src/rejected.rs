@@ -20,12 +20,25 @@ pub struct Decoded<T> {
     pub batch: T,
     /// Rows that were not, by reason; empty when all was good.
     pub rejected: Vec<Rejected>,
+    /// Rows that were accepted, but not as they came (cut, attributes dropped), by reason. Where this is not
+    /// empty, the batch and not the body has to be logged.
+    pub changed: Vec<Rejected>,
 }
 
 impl<T> Decoded<T> {
     /// All was good.
     pub fn all(batch: T) -> Self {
-        Self { batch, rejected: Vec::new() }
+        Self { batch, rejected: Vec::new(), changed: Vec::new() }
+    }
+
+    /// Whether every row was taken as it came, so that the body stands for the batch.
+    pub fn is_clean(&self) -> bool {
+        self.rejected.is_empty() && self.changed.is_empty()
+    }
+
+    /// The same report on another batch.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Decoded<U> {
+        Decoded { batch: f(self.batch), rejected: self.rejected, changed: self.changed }
     }
 
     /// Number of rows not accepted.

@@ -1,0 +1,179 @@
+//! Newline-delimited JSON logs: one object a line, with the keys loggers usually write.
+//!
+//! No line is lost: what is no JSON object becomes a record with the line as its message. A line's time, level,
+//! message, service, environment and ids are recognised under their usual names; all else stays an attribute
+//! under its own name, nested objects with dots between the names.
+
+mod parameters;
+mod record;
+mod time;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::de::{DeserializeSeed as _, IgnoredAny};
+use skopos_model::{AttrValue, Decoded, LogBatch, Rejected, Resource, Scope, SpanId, TraceId};
+
+use crate::context::Context;
+use crate::otlp::value::{RecordState, cut};
+pub use parameters::Parameters;
+use record::{Fields, Record};
+pub use time::parse_timestamp;
+
+/// Objects are flattened this deep (`a.b.c.d`), deeper ones become JSON text.
+pub const FLATTEN_DEPTH_MAX: usize = 4;
+
+/// Decodes newline-delimited JSON (also a JSON array of objects, or one object over several lines).
+///
+/// Nothing in such a body is an error: see the module's description. Lines over
+/// [`skopos_model::IngestLimits::log_body_bytes_max`] are cut and marked.
+pub fn decode(body: &[u8], parameters: &Parameters, ctx: &Context<'_>) -> Decoded<LogBatch> {
+    let mut builder = Builder::new(parameters, ctx);
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    match shape(body) {
+        Shape::Lines => {
+            let mut rest = body;
+            while !rest.is_empty() {
+                let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                let line = rest[..end].trim_ascii();
+                if !line.is_empty() {
+                    builder.line(line);
+                }
+                rest = rest.get(end + 1..).unwrap_or(&[]);
+            }
+        }
+        Shape::Object => builder.line(body.trim_ascii()),
+        Shape::Array => builder.array(body),
+    }
+    builder.finish()
+}
+
+enum Shape {
+    Lines,
+    Object,
+    Array,
+}
+
+/// Only a body whose first line does not stand on its own is looked at as a whole.
+fn shape(body: &[u8]) -> Shape {
+    let body = body.trim_ascii();
+    let is_json = |text: &[u8]| serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    let first_line = &body[..memchr::memchr(b'\n', body).unwrap_or(body.len())];
+    match body.first() {
+        Some(b'[') if is_json(body) && body[1..].trim_ascii_start().starts_with(b"{") => Shape::Array,
+        Some(b'{') if first_line.len() < body.len() && !is_json(first_line) && is_json(body) => Shape::Object,
+        _ => Shape::Lines,
+    }
+}
+
+/// Columns being filled.
+struct Builder<'c> {
+    ctx: &'c Context<'c>,
+    parameters: &'c Parameters,
+    batch: LogBatch,
+    changed: Vec<Rejected>,
+    /// Service and environment as the line states them, to the index of their resource.
+    resources: HashMap<(String, String), u32>,
+    last: Option<((String, String), u32)>,
+    fields: Fields,
+}
+
+impl<'c> Builder<'c> {
+    fn new(parameters: &'c Parameters, ctx: &'c Context<'c>) -> Self {
+        let batch = LogBatch { scopes: vec![Arc::new(Scope::default())], ..LogBatch::default() };
+        Self { ctx, parameters, batch, changed: Vec::new(), resources: HashMap::new(), last: None, fields: Fields::default() }
+    }
+
+    fn finish(self) -> Decoded<LogBatch> {
+        Decoded { batch: self.batch, rejected: Vec::new(), changed: self.changed }
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        let row = self.batch.len() as u32;
+        let mut state = RecordState::default();
+        self.batch.attributes.begin_row();
+        self.fields.clear();
+        if line.first() == Some(&b'{') {
+            let mut deserializer = serde_json::Deserializer::from_slice(line);
+            let record = Record::new(row, &mut self.fields, &mut self.batch.attributes, &mut state, self.ctx.limits);
+            if record.deserialize(&mut deserializer).and_then(|()| deserializer.end()).is_ok() {
+                self.push(row, line, state);
+                return;
+            }
+            self.batch.attributes.discard_row(row);
+            self.batch.attributes.begin_row();
+            self.fields.clear();
+            state = RecordState::default();
+        }
+        self.push(row, line, state);
+    }
+
+    fn array(&mut self, body: &[u8]) {
+        // The body has been read as JSON before: elements can be handed over one after another.
+        let elements: Result<Vec<serde_json::Value>, _> = serde_json::from_slice(body);
+        for element in elements.unwrap_or_default() {
+            self.line(element.to_string().as_bytes());
+        }
+    }
+
+    /// Ends a row with what has been gathered of it.
+    fn push(&mut self, row: u32, line: &[u8], mut state: RecordState) {
+        let resource = self.resource();
+        let fields = &self.fields;
+        let batch = &mut self.batch;
+        let observed = self.ctx.received;
+        batch.time.push(fields.time.unwrap_or(observed));
+        batch.observed.push(observed);
+        batch.severity_number.push(fields.severity_number);
+        batch.severity_text.push(&fields.severity_text);
+        let whole;
+        let body = match &fields.body {
+            Some(body) => body.as_str(),
+            None => {
+                whole = String::from_utf8_lossy(line);
+                &whole
+            }
+        };
+        let kept = cut(body, self.ctx.limits.log_body_bytes_max);
+        state.truncated |= kept.len() < body.len();
+        batch.body.push(kept);
+        batch.trace_id.push(fields.trace_id.unwrap_or(TraceId::NONE));
+        batch.span_id.push(fields.span_id.unwrap_or(SpanId::NONE));
+        batch.flags.push(0);
+        batch.event_name.push("");
+        batch.resource.push(resource);
+        batch.scope.push(0);
+        state.finish(row, &mut batch.attributes, &mut self.changed);
+    }
+
+    /// Index of the resource the row's service and environment belong to.
+    fn resource(&mut self) -> u32 {
+        let (service, environment) = (self.fields.service.as_str(), self.fields.environment.as_str());
+        if let Some(((known_service, known_environment), index)) = &self.last
+            && known_service == service
+            && known_environment == environment
+        {
+            return *index;
+        }
+        let key = (service.to_owned(), environment.to_owned());
+        let index = match self.resources.get(&key) {
+            Some(index) => *index,
+            None => {
+                let stated = [("service.name", service), ("deployment.environment.name", environment)];
+                let stated = stated.into_iter().filter(|(_, value)| !value.is_empty());
+                // Of equal keys the first wins: the line's own before the request's.
+                let all = stated.chain(self.parameters.attributes());
+                let attributes = all.map(|(key, value)| (key.into(), AttrValue::Str(value.to_owned()))).collect();
+                self.batch.resources.push(Arc::new(Resource::new(attributes)));
+                let index = self.batch.resources.len() as u32 - 1;
+                self.resources.insert(key.clone(), index);
+                index
+            }
+        };
+        self.last = Some((key, index));
+        index
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! The points of the four kinds of metric, and their exemplars.
+
+use skopos_model::{Exemplar, Labels, SpanId, TraceId};
+
+use crate::context::Context;
+use crate::otlp::metrics::labels::{SeriesKey, attribute_tag, attribute_texts};
+use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint};
+use crate::series::Invalid;
+
+const NUMBER: Message = Message {
+    name: "NumberDataPoint",
+    tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(6), bytes(5), varint(8)],
+};
+const HISTOGRAM: Message = Message {
+    name: "HistogramDataPoint",
+    tags: &[
+        bytes(9), fixed64(2), fixed64(3), fixed64(4), fixed64(5), bytes(6), bytes(7), bytes(8), varint(10), fixed64(11),
+        fixed64(12), fixed64(6), fixed64(7),
+    ],
+};
+const SUMMARY: Message = Message {
+    name: "SummaryDataPoint",
+    tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(5), bytes(6), varint(8)],
+};
+const QUANTILE: Message = Message { name: "ValueAtQuantile", tags: &[fixed64(1), fixed64(2)] };
+const EXEMPLAR: Message =
+    Message { name: "Exemplar", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(6), bytes(4), bytes(5)] };
+
+/// Gathers runs of attribute fields, which mostly lie side by side, into the key.
+struct AttributeRun {
+    start: usize,
+    end: usize,
+}
+
+impl AttributeRun {
+    fn new() -> Self {
+        Self { start: 0, end: 0 }
+    }
+
+    #[inline]
+    fn add(&mut self, from: usize, reader: &Reader<'_>, key: &mut SeriesKey) {
+        if from != self.end {
+            self.flush(reader, key);
+            self.start = from;
+        }
+        self.end = reader.position();
+    }
+
+    #[inline]
+    fn flush(&mut self, reader: &Reader<'_>, key: &mut SeriesKey) {
+        key.attributes(&reader.all()[self.start..self.end]);
+        self.start = self.end;
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct NumberPoint {
+    pub(crate) time: u64,
+    pub(crate) value: Option<f64>,
+    pub(crate) flags: u64,
+    pub(crate) exemplars: bool,
+}
+
+impl NumberPoint {
+    #[inline]
+    pub(crate) fn read(mut reader: Reader<'_>, key: &mut SeriesKey) -> Result<Self, ProtoError> {
+        const ATTRIBUTE: u32 = attribute_tag(7);
+        const TIME: u32 = fixed64(3);
+        const DOUBLE: u32 = fixed64(4);
+        const INT: u32 = fixed64(6);
+        const EXEMPLAR: u32 = bytes(5);
+        const FLAGS: u32 = varint(8);
+        let mut point = Self::default();
+        let mut run = AttributeRun::new();
+        loop {
+            let from = reader.position();
+            let Some(tag) = reader.tag()? else { break };
+            match tag {
+                ATTRIBUTE => {
+                    reader.bytes()?;
+                    run.add(from, &reader, key);
+                }
+                TIME => point.time = reader.fixed64()?,
+                DOUBLE => point.value = Some(reader.double()?),
+                INT => point.value = Some(reader.fixed64()? as i64 as f64),
+                FLAGS => point.flags = reader.varint()?,
+                EXEMPLAR => {
+                    reader.bytes()?;
+                    point.exemplars = true;
+                }
+                _ => reader.skip(tag, &NUMBER)?,
+            }
+        }
+        run.flush(&reader, key);
+        Ok(point)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct HistogramPoint {
+    pub(crate) time: u64,
+    pub(crate) count: u64,
+    pub(crate) sum: Option<f64>,
+    pub(crate) counts: Vec<u64>,
+    pub(crate) bounds: Vec<f64>,
+    pub(crate) flags: u64,
+    pub(crate) exemplars: bool,
+}
+
+impl HistogramPoint {
+    pub(crate) fn read(mut reader: Reader<'_>, key: &mut SeriesKey) -> Result<Self, ProtoError> {
+        const ATTRIBUTE: u32 = attribute_tag(9);
+        const TIME: u32 = fixed64(3);
+        const COUNT: u32 = fixed64(4);
+        const SUM: u32 = fixed64(5);
+        const COUNTS: u32 = bytes(6);
+        const ONE_COUNT: u32 = fixed64(6);
+        const BOUNDS: u32 = bytes(7);
+        const ONE_BOUND: u32 = fixed64(7);
+        const EXEMPLAR: u32 = bytes(8);
+        const FLAGS: u32 = varint(10);
+        let mut point = Self::default();
+        let mut run = AttributeRun::new();
+        loop {
+            let from = reader.position();
+            let Some(tag) = reader.tag()? else { break };
+            match tag {
+                ATTRIBUTE => {
+                    reader.bytes()?;
+                    run.add(from, &reader, key);
+                }
+                TIME => point.time = reader.fixed64()?,
+                COUNT => point.count = reader.fixed64()?,
+                SUM => point.sum = Some(reader.double()?),
+                COUNTS => point.counts.extend(reader.packed64()?),
+                ONE_COUNT => point.counts.push(reader.fixed64()?),
+                BOUNDS => point.bounds.extend(reader.packed64()?.map(f64::from_bits)),
+                ONE_BOUND => point.bounds.push(reader.double()?),
+                FLAGS => point.flags = reader.varint()?,
+                EXEMPLAR => {
+                    reader.bytes()?;
+                    point.exemplars = true;
+                }
+                _ => reader.skip(tag, &HISTOGRAM)?,
+            }
+        }
+        run.flush(&reader, key);
+        Ok(point)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SummaryPoint {
+    pub(crate) time: u64,
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    pub(crate) quantiles: Vec<(f64, f64)>,
+    pub(crate) flags: u64,
+}
+
+impl SummaryPoint {
+    pub(crate) fn read(mut reader: Reader<'_>, key: &mut SeriesKey) -> Result<Self, ProtoError> {
+        const ATTRIBUTE: u32 = attribute_tag(7);
+        const TIME: u32 = fixed64(3);
+        const COUNT: u32 = fixed64(4);
+        const SUM: u32 = fixed64(5);
+        const AT_QUANTILE: u32 = bytes(6);
+        const FLAGS: u32 = varint(8);
+        let mut point = Self::default();
+        let mut run = AttributeRun::new();
+        loop {
+            let from = reader.position();
+            let Some(tag) = reader.tag()? else { break };
+            match tag {
+                ATTRIBUTE => {
+                    reader.bytes()?;
+                    run.add(from, &reader, key);
+                }
+                TIME => point.time = reader.fixed64()?,
+                COUNT => point.count = reader.fixed64()?,
+                SUM => point.sum = reader.double()?,
+                AT_QUANTILE => point.quantiles.push(at_quantile(reader.message()?)?),
+                FLAGS => point.flags = reader.varint()?,
+                _ => reader.skip(tag, &SUMMARY)?,
+            }
+        }
+        run.flush(&reader, key);
+        Ok(point)
+    }
+}
+
+fn at_quantile(mut reader: Reader<'_>) -> Result<(f64, f64), ProtoError> {
+    const AT: u32 = fixed64(1);
+    const VALUE: u32 = fixed64(2);
+    let (mut quantile, mut value) = (0.0, 0.0);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            AT => quantile = reader.double()?,
+            VALUE => value = reader.double()?,
+            _ => reader.skip(tag, &QUANTILE)?,
+        }
+    }
+    Ok((quantile, value))
+}
+
+/// An exemplar, its attributes still to be read.
+#[derive(Debug)]
+pub(crate) struct PointExemplar<'a> {
+    time: u64,
+    value: f64,
+    trace_id: &'a [u8],
+    span_id: &'a [u8],
+    attributes: Vec<u8>,
+}
+
+impl<'a> PointExemplar<'a> {
+    /// The exemplars in field `field` of a point that has been read to its end before.
+    pub(crate) fn all(mut point: Reader<'a>, field: u32) -> impl Iterator<Item = Result<Self, ProtoError>> {
+        std::iter::from_fn(move || {
+            while let Ok(Some(tag)) = point.tag() {
+                if tag == bytes(field) {
+                    return Some(point.message().and_then(Self::read));
+                }
+                if let Err(error) = point.skip(tag, &Message { name: "data point", tags: &[] }) {
+                    return Some(Err(error));
+                }
+            }
+            None
+        })
+    }
+
+    fn read(mut reader: Reader<'a>) -> Result<Self, ProtoError> {
+        const ATTRIBUTE: u32 = attribute_tag(7);
+        const TIME: u32 = fixed64(2);
+        const DOUBLE: u32 = fixed64(3);
+        const INT: u32 = fixed64(6);
+        const SPAN_ID: u32 = bytes(4);
+        const TRACE_ID: u32 = bytes(5);
+        let mut exemplar = Self { time: 0, value: 0.0, trace_id: &[], span_id: &[], attributes: Vec::new() };
+        loop {
+            let from = reader.position();
+            let Some(tag) = reader.tag()? else { break };
+            match tag {
+                ATTRIBUTE => {
+                    reader.bytes()?;
+                    exemplar.attributes.extend_from_slice(&reader.all()[from..reader.position()]);
+                }
+                TIME => exemplar.time = reader.fixed64()?,
+                DOUBLE => exemplar.value = reader.double()?,
+                INT => exemplar.value = reader.fixed64()? as i64 as f64,
+                SPAN_ID => exemplar.span_id = reader.bytes()?,
+                TRACE_ID => exemplar.trace_id = reader.bytes()?,
+                _ => reader.skip(tag, &EXEMPLAR)?,
+            }
+        }
+        Ok(exemplar)
+    }
+
+    /// Attributes that can be no label are left out.
+    pub(crate) fn into_exemplar(self, ctx: &Context<'_>) -> Result<Exemplar, ProtoError> {
+        let texts = match attribute_texts(Reader::new(&self.attributes), ctx) {
+            Ok(texts) => texts,
+            Err(Invalid::Malformed(error)) => return Err(error),
+            Err(Invalid::Refused(..)) => Vec::new(),
+        };
+        let labels = texts.into_iter().filter_map(|(key, value)| Some((ctx.names.label_name(&key).ok()?.into_owned(), value)));
+        Ok(Exemplar {
+            timestamp: if self.time == 0 { ctx.received.div_euclid(1_000_000) } else { (self.time / 1_000_000) as i64 },
+            value: self.value,
+            trace_id: TraceId::from_bytes(self.trace_id).unwrap_or_default(),
+            span_id: SpanId::from_bytes(self.span_id).unwrap_or_default(),
+            labels: Labels::new(labels),
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Checks on label sets, shared by all that brings samples. They run for new series only.
+
+use skopos_model::IngestLimits;
+use skopos_model::labels::METRIC_NAME;
+
+use crate::proto::ProtoError;
+
+/// Why a label set is not taken.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Invalid {
+    /// The body is malformed there.
+    Malformed(ProtoError),
+    /// This series only: reason and text.
+    Refused(&'static str, String),
+}
+
+/// Checks labels sorted by name: a metric name, no empty or doubled names, within the limits.
+pub(crate) fn check_labels<'a>(
+    labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+    limits: &IngestLimits,
+) -> Result<(), Invalid> {
+    let refuse = |reason, text| Err(Invalid::Refused(reason, text));
+    let count = labels.len();
+    if count > limits.labels_max {
+        return refuse("too_many_labels", format!("{count} labels, labels_max is {}", limits.labels_max));
+    }
+    let mut named = false;
+    let mut before: Option<&str> = None;
+    for (name, value) in labels {
+        if name.is_empty() {
+            return refuse("invalid_label_name", format!("a label with the value {:?} has no name", shown(value)));
+        }
+        if before == Some(name) {
+            return refuse("duplicate_label", format!("label {:?} is given twice", shown(name)));
+        }
+        if value.len() > limits.label_value_bytes_max || name.len() > limits.label_value_bytes_max {
+            return refuse(
+                "label_too_long",
+                format!("label {:?} has {} bytes, label_value_bytes_max is {}", shown(name), value.len(), limits.label_value_bytes_max),
+            );
+        }
+        named |= name == METRIC_NAME && !value.is_empty();
+        before = Some(name);
+    }
+    if !named {
+        return refuse("no_metric_name", "the series has no label __name__".to_owned());
+    }
+    Ok(())
+}
+
+/// The beginning of a text, for messages.
+pub(crate) fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(100)]
+}
