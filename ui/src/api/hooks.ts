@@ -1,0 +1,60 @@
+/** Queries of the pages. Keys hold the URL and the tick, so that live pages ask anew and keep the previous answer. */
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useRange } from '../app/context';
+import { get, path, post, type Query } from './client';
+import type * as T from './types';
+
+/** A read that follows range, environment and live mode. */
+export function useRanged<R>(base: string, query: Query = {}, enabled = true) {
+  const { params, tick } = useRange();
+  const url = path(base, { ...params, ...query });
+  return useQuery<R>({ queryKey: [url, tick], queryFn: ({ signal }) => get<R>(url, signal), placeholderData: keepPreviousData, enabled });
+}
+
+/** A read that does not depend on the range. */
+export function useGet<R>(base: string, query: Query = {}, options: { refetch?: number; enabled?: boolean } = {}) {
+  const url = path(base, query);
+  return useQuery<R>({
+    queryKey: [url],
+    queryFn: ({ signal }) => get<R>(url, signal),
+    placeholderData: keepPreviousData,
+    refetchInterval: options.refetch ?? false,
+    enabled: options.enabled ?? true,
+  });
+}
+
+const OFTEN = 5_000;
+
+export const useStatus = () => useGet<T.Status>('/v1/status', {}, { refetch: OFTEN });
+export const useAlerts = () => useGet<T.AlertsResponse>('/v1/alerts', {}, { refetch: OFTEN });
+export const useAlert = (fingerprint: string) => useGet<T.AlertDetail>(`/v1/alerts/${fingerprint}`, {}, { refetch: OFTEN });
+export const useRules = () => useGet<T.RulesResponse>('/v1/rules', {}, { refetch: OFTEN });
+export const useServices = (q?: string) => useRanged<T.ServicesResponse>('/v1/services', { q });
+export const useService = (name: string) => useRanged<T.ServiceDetail>(`/v1/services/${encodeURIComponent(name)}`);
+export const useGolden = (name: string) => useRanged<T.GoldenSignals>(`/v1/services/${encodeURIComponent(name)}/golden`);
+export const useCapacity = (name: string) => useGet<T.CapacityNote>(`/v1/capacity/${encodeURIComponent(name)}`);
+export const useLogs = (q: string, limit = 500) => useRanged<T.LogsResponse>('/v1/logs', { q, limit });
+export const useLogHistogram = (q: string) => useRanged<T.LogHistogram>('/v1/logs/histogram', { q, buckets: 72 });
+export const useLogFacets = (q: string) => useRanged<T.LogFacets>('/v1/logs/facets', { q });
+export const useTraces = (q: string) => useRanged<T.TracesResponse>('/v1/traces', { q, limit: 100 });
+export const useTrace = (id: string) => useGet<T.TraceDetail>(`/v1/traces/${id}`);
+export const useTraceLogs = (id: string, enabled: boolean) => useGet<T.LogsResponse>(`/v1/traces/${id}/logs`, {}, { enabled });
+export const useSlos = () => useGet<T.SlosResponse>('/v1/slos', {}, { refetch: OFTEN });
+export const useSlo = (id: string) => useRanged<T.SloDetail>(`/v1/slos/${encodeURIComponent(id)}`);
+export const useRunbooks = (q?: string) => useGet<T.RunbooksResponse>('/v1/runbooks', { q });
+export const useRunbook = (id: string, alert?: string) => useGet<T.RunbookDetail>(`/v1/runbooks/${encodeURIComponent(id)}`, { alert });
+export const useRun = (id: string | null) => useGet<T.Run>(`/v1/runs/${id ?? ''}`, {}, { enabled: id !== null, refetch: 2_000 });
+export const useDrills = () => useGet<T.DrillsResponse>('/v1/drills', {}, { refetch: OFTEN });
+export const useDrill = (id: string) => useGet<T.DrillReport>(`/v1/drills/${id}`, {}, { refetch: 2_000 });
+
+/** A change; reads are refreshed after it. */
+export function useChange<V, R>(call: (value: V) => Promise<R>) {
+  const client = useQueryClient();
+  return useMutation<R, Error, V>({ mutationFn: call, onSettled: () => void client.invalidateQueries() });
+}
+
+export const startRun = (runbook: string, alert?: string) => post<T.Run>(`/v1/runbooks/${encodeURIComponent(runbook)}/runs`, alert ? { alert } : {});
+export const runStep = (run: string, step: string, body: { confirm?: string; dry_run?: boolean }) => post<T.StepResult>(`/v1/runs/${run}/steps/${step}`, body);
+export const startDrill = (scenario: string) => post<T.DrillSummary>('/v1/drills', { scenario });
+export const login = (key: string) => post<void>('/v1/login', { key });
+export const sql = (query: string) => post<T.SqlResult>('/v1/sql', { query });

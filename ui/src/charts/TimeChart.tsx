@@ -1,0 +1,261 @@
+/**
+ * Lines over time. Title says what and by what; the unit is on every axis value; a gap is a gap. Drag zooms the whole
+ * page, double-click goes back, arrow keys move the cursor and read values aloud, and every chart is also a table.
+ */
+import { useComputedColorScheme } from '@mantine/core';
+import { useEffect, useId, useMemo, useRef, useState } from 'react';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import type { Marker, SeriesFrame } from '../api/types';
+import { usePreferences, useRange } from '../app/context';
+import { withUnit, type Unit } from '../lib/format';
+import { clock, millis, stamp, zoneName } from '../lib/time';
+
+const COLOURED = 6;
+const DRAWN_MAX = 200;
+
+export interface ChartPoint { time: number; value: number; label: string; error?: boolean }
+
+export interface TimeChartProps {
+  frame: SeriesFrame;
+  unit: Unit;
+  title: string;
+  sub?: string;
+  height?: number;
+  markers?: Marker[];
+  threshold?: { value: number; name: string };
+  points?: ChartPoint[];
+  onPoint?: (point: ChartPoint) => void;
+  /** One hue, darker upwards: for p50, p95, p99. */
+  shades?: boolean;
+  /** Colour by name: `error` is critical red and nothing else is. */
+  errorSeries?: string;
+  actions?: React.ReactNode;
+  max?: number;
+}
+
+const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim() || getComputedStyle(document.body).getPropertyValue(name).trim();
+
+const nameOf = (s: SeriesFrame['series'][number]): string => {
+  if (s.name) return s.name;
+  const labels = Object.entries(s.labels).filter(([k]) => k !== '__name__');
+  return labels.length ? labels.map(([k, v]) => `${k}=${v}`).join(' ') : (s.labels.__name__ ?? 'value');
+};
+
+const last = (values: (number | null)[]): number | null => {
+  for (let i = values.length - 1; i >= 0; i--) if (values[i] !== null && values[i] !== undefined) return values[i]!;
+  return null;
+};
+
+export function TimeChart(props: TimeChartProps) {
+  const { frame, unit, title, sub, height = 200, markers = [], threshold, points = [], onPoint, shades, errorSeries, actions, max } = props;
+  const host = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const scheme = useComputedColorScheme('dark');
+  const { zone } = usePreferences();
+  const { set, bounds } = useRange();
+  const [isolated, setIsolated] = useState<string | null>(null);
+  const [table, setTable] = useState(false);
+  const [spoken, setSpoken] = useState('');
+  const id = useId();
+
+  const series = useMemo(() => {
+    const list = frame.series.slice(0, DRAWN_MAX).map((s) => ({ name: nameOf(s), values: s.values, last: last(s.values) }));
+    const order = shades ? list : [...list].sort((a, b) => (b.last ?? -Infinity) - (a.last ?? -Infinity));
+    return order.map((s, rank) => ({ ...s, rank }));
+  }, [frame, shades]);
+
+  const start = millis(frame.start);
+  const step = millis(frame.step);
+  const length = Math.max(0, ...frame.series.map((s) => s.values.length));
+
+  useEffect(() => {
+    const element = host.current;
+    if (!element || table) return;
+    const colour = (s: (typeof series)[number]): string => {
+      if (errorSeries && s.name === errorSeries) return css('--crit');
+      if (isolated !== null) return s.name === isolated ? css('--s1') : css('--s-rest');
+      return s.rank < COLOURED ? css(`--s${s.rank + 1}`) : css('--s-rest');
+    };
+    const xs = Array.from({ length }, (_, i) => (start + i * step) / 1000);
+    const grid = { stroke: css('--line'), width: 1 };
+    const axis = { stroke: css('--text-3'), font: '11px "JetBrains Mono Variable", monospace', grid, ticks: { show: false } };
+    const options: uPlot.Options = {
+      width: element.clientWidth || 600,
+      height,
+      padding: [14, 10, 0, 0],
+      cursor: { sync: { key: 'page' }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+      legend: { show: false },
+      scales: { x: { time: true, range: () => [bounds.from / 1000, bounds.to / 1000] }, y: { range: (_u, _min, m) => [0, Math.max(max ?? 0, threshold ? threshold.value * 1.15 : 0, (Number.isFinite(m) && m > 0 ? m : 1) * 1.08)] } },
+      axes: [
+        { ...axis, values: (_u, splits) => splits.map((s) => clock(s * 1000, zone).slice(0, bounds.to - bounds.from < 600_000 ? 8 : 5)), space: 70 },
+        { ...axis, values: (_u, splits) => splits.map((v) => withUnit(v, unit)), size: 74, space: 34 },
+      ],
+      series: [{}, ...series.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? 0.45 + 0.27 * s.rank : 1, spanGaps: false, points: { show: false } }))],
+      hooks: {
+        setSelect: [(u) => {
+          if (u.select.width < 4) return;
+          const from = u.posToVal(u.select.left, 'x') * 1000;
+          const to = u.posToVal(u.select.left + u.select.width, 'x') * 1000;
+          u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+          set({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
+        }],
+        draw: [(u) => {
+          const ctx = u.ctx;
+          const ratio = devicePixelRatio;
+          ctx.save();
+          ctx.font = `${11 * ratio}px "Inter Variable", sans-serif`;
+          if (threshold) {
+            const y = u.valToPos(threshold.value, 'y', true);
+            ctx.strokeStyle = css('--crit');
+            ctx.setLineDash([6 * ratio, 4 * ratio]);
+            ctx.beginPath();
+            ctx.moveTo(u.bbox.left, y);
+            ctx.lineTo(u.bbox.left + u.bbox.width, y);
+            ctx.stroke();
+            ctx.fillStyle = css('--crit');
+            ctx.textAlign = 'left';
+            ctx.fillText(`${threshold.name} ${withUnit(threshold.value, unit)}`, u.bbox.left + 6 * ratio, y - 5 * ratio);
+          }
+          ctx.setLineDash([2 * ratio, 3 * ratio]);
+          let previous = -Infinity;
+          for (const m of markers) {
+            const x = u.valToPos(millis(m.time) / 1000, 'x', true);
+            if (x < u.bbox.left || x > u.bbox.left + u.bbox.width || x - previous < 8 * ratio) continue;
+            previous = x;
+            ctx.strokeStyle = ctx.fillStyle = css('--text-2');
+            ctx.beginPath();
+            ctx.moveTo(x, u.bbox.top);
+            ctx.lineTo(x, u.bbox.top + u.bbox.height);
+            ctx.stroke();
+            const flip = x > u.bbox.left + u.bbox.width * 0.85;
+            ctx.textAlign = flip ? 'right' : 'left';
+            ctx.fillText(`▼ ${m.title}`, x + (flip ? -4 : -4) * ratio, u.bbox.top - 3 * ratio);
+          }
+          ctx.setLineDash([]);
+          for (const p of points) {
+            const x = u.valToPos(p.time / 1000, 'x', true);
+            const y = u.valToPos(p.value, 'y', true);
+            if (x < u.bbox.left || x > u.bbox.left + u.bbox.width || y < u.bbox.top) continue;
+            ctx.fillStyle = p.error ? css('--crit') : css('--text-3');
+            ctx.beginPath();
+            ctx.arc(x, y, 2.6 * ratio, 0, Math.PI * 2);
+            ctx.fill();
+          }
+          ctx.restore();
+        }],
+      },
+    };
+    const tip = document.createElement('div');
+    tip.className = 'u-tip';
+    tip.style.display = 'none';
+    options.hooks!.setCursor = [(u) => {
+      const i = u.cursor.idx;
+      if (i === null || i === undefined || (u.cursor.left ?? -1) < 0) { tip.style.display = 'none'; return; }
+      tip.replaceChildren();
+      const head = document.createElement('div');
+      head.textContent = `${clock(xs[i]! * 1000, zone)} ${zoneName(zone)}`;
+      head.className = 'sub';
+      tip.append(head);
+      for (const s of series.slice(0, COLOURED)) {
+        const value = s.values[i];
+        if (value === null || value === undefined) continue;
+        const row = document.createElement('div');
+        const swatch = document.createElement('span');
+        swatch.className = 'sw';
+        swatch.style.background = colour(s);
+        const n = document.createElement('span');
+        n.className = 'n';
+        n.textContent = s.name;
+        const b = document.createElement('b');
+        b.textContent = withUnit(value, unit);
+        row.append(swatch, n, b);
+        tip.append(row);
+      }
+      tip.style.display = 'block';
+      const left = u.cursor.left ?? 0;
+      const right = left > u.over.clientWidth / 2;
+      tip.style.left = right ? 'auto' : `${left + 90}px`;
+      tip.style.right = right ? `${u.over.clientWidth - left + 24}px` : 'auto';
+      tip.style.top = '12px';
+    }];
+    const u = new uPlot(options, [xs, ...series.map((s) => s.values)] as uPlot.AlignedData, element);
+    element.append(tip);
+    u.over.tabIndex = 0;
+    u.over.setAttribute('role', 'img');
+    u.over.setAttribute('aria-label', `${title}. Arrow keys read values.`);
+    let at = length - 1;
+    const onKey = (e: KeyboardEvent) => {
+      const by = e.shiftKey ? 50 : 1;
+      if (e.key !== 'ArrowLeft' && e.key !== 'ArrowRight') return;
+      e.preventDefault();
+      at = Math.min(length - 1, Math.max(0, at + (e.key === 'ArrowLeft' ? -by : by)));
+      u.setCursor({ left: u.valToPos(xs[at]!, 'x'), top: 10 });
+      setSpoken(`${stamp(xs[at]! * 1000, zone)}: ${series.slice(0, COLOURED).map((s) => `${s.name} ${withUnit(s.values[at] ?? null, unit)}`).join(', ')}`);
+    };
+    const onClick = (e: MouseEvent) => {
+      if (!onPoint || points.length === 0) return;
+      const box = u.over.getBoundingClientRect();
+      const [cx, cy] = [e.clientX - box.left, e.clientY - box.top];
+      let best: ChartPoint | null = null;
+      let distance = 24 * 24;
+      for (const p of points) {
+        const d = (u.valToPos(p.time / 1000, 'x') - cx) ** 2 + (u.valToPos(p.value, 'y') - cy) ** 2;
+        if (d < distance) { distance = d; best = p; }
+      }
+      if (best) onPoint(best);
+    };
+    const onDouble = () => history.back();
+    u.over.addEventListener('keydown', onKey);
+    u.over.addEventListener('click', onClick);
+    u.over.addEventListener('dblclick', onDouble);
+    plot.current = u;
+    const observer = new ResizeObserver(() => u.setSize({ width: element.clientWidth, height }));
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      u.destroy();
+      tip.remove();
+    };
+  }, [series, scheme, zone, unit, height, markers, threshold, points, onPoint, isolated, table, shades, errorSeries, start, step, length, title, set, max, bounds.from, bounds.to]);
+
+  const rest = series.slice(COLOURED);
+  const restMax = Math.max(0, ...rest.map((s) => s.last ?? 0));
+  return (
+    <section className="panel" aria-labelledby={id}>
+      <header>
+        <span id={id}>{title}</span>
+        {sub ? <span className="sub">{sub}</span> : null}
+        <span className="sp" />
+        {actions}
+        <button className="link-button" type="button" aria-pressed={table} onClick={() => setTable(!table)}>{table ? 'Chart' : 'Table'}</button>
+      </header>
+      {table ? (
+        <div className="chart-table">
+          <table className="dense">
+            <thead><tr><th>time ({zoneName(zone)})</th>{series.slice(0, 20).map((s) => <th key={s.name} className="r">{s.name}</th>)}</tr></thead>
+            <tbody>
+              {Array.from({ length }, (_, i) => length - 1 - i).slice(0, 500).map((i) => (
+                <tr key={i}><td className="mono">{stamp(start + i * step, zone)}</td>{series.slice(0, 20).map((s) => <td key={s.name} className="r num">{withUnit(s.values[i] ?? null, unit)}</td>)}</tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      ) : series.length === 0 ? (
+        <div className="empty" style={{ height }}>No data in this range</div>
+      ) : (
+        <div className="chart" ref={host} style={{ minHeight: height }} />
+      )}
+      <div className="legend">
+        {series.slice(0, COLOURED).map((s) => (
+          <button key={s.name} type="button" aria-pressed={isolated === s.name} onClick={() => setIsolated(isolated === s.name ? null : s.name)}>
+            <span className="sw" style={{ background: errorSeries === s.name ? 'var(--crit)' : `var(--s${s.rank + 1})` }} />
+            {s.name} <span className="num">{withUnit(s.last, unit)}</span>
+          </button>
+        ))}
+        {rest.length ? <span><span className="sw" style={{ background: 'var(--s-rest)', display: 'inline-block' }} /> {rest.length} others, none above {withUnit(restMax, unit)}</span> : null}
+      </div>
+      <div className="sr" aria-live="polite">{spoken}</div>
+    </section>
+  );
+}
