@@ -21,6 +21,10 @@ struct State<B> {
     sealed: Vec<Arc<HeadBatch<B>>>,
     files: Vec<Arc<FileMeta>>,
     open_since: i64,
+    /// Running totals: the size is asked for at every append.
+    open_rows: usize,
+    open_bytes: usize,
+    sealed_bytes: usize,
 }
 
 /// What a query looks at: every row is in exactly one of the two.
@@ -38,7 +42,15 @@ pub(crate) struct BatchHead<B>(RwLock<State<B>>);
 
 impl<B> Default for BatchHead<B> {
     fn default() -> Self {
-        Self(RwLock::new(State { open: Vec::new(), sealed: Vec::new(), files: Vec::new(), open_since: 0 }))
+        Self(RwLock::new(State {
+            open: Vec::new(),
+            sealed: Vec::new(),
+            files: Vec::new(),
+            open_since: 0,
+            open_rows: 0,
+            open_bytes: 0,
+            sealed_bytes: 0,
+        }))
     }
 }
 
@@ -49,6 +61,8 @@ impl<B> BatchHead<B> {
         if state.open.is_empty() {
             state.open_since = now;
         }
+        state.open_rows += batch.rows;
+        state.open_bytes += batch.bytes;
         state.open.push(Arc::new(batch));
     }
 
@@ -65,8 +79,8 @@ impl<B> BatchHead<B> {
     pub(crate) fn size(&self) -> HeadSize {
         let state = self.0.read();
         HeadSize {
-            rows: state.open.iter().map(|b| b.rows).sum(),
-            bytes: state.open.iter().chain(&state.sealed).map(|b| b.bytes).sum(),
+            rows: state.open_rows,
+            bytes: state.open_bytes + state.sealed_bytes,
             since: if state.open.is_empty() { 0 } else { state.open_since },
         }
     }
@@ -78,6 +92,8 @@ impl<B> BatchHead<B> {
             return None;
         }
         state.sealed = std::mem::take(&mut state.open);
+        state.sealed_bytes = std::mem::take(&mut state.open_bytes);
+        state.open_rows = 0;
         Some(Sealed {
             seq_max: state.sealed.iter().map(|b| b.seq).max().unwrap_or(0),
             rows: state.sealed.iter().map(|b| b.rows).sum(),
@@ -97,6 +113,7 @@ impl<B> BatchHead<B> {
         state.files.sort_by_key(|f| (f.file.time_min, f.id));
         if swap.drop_sealed {
             state.sealed.clear();
+            state.sealed_bytes = 0;
         }
     }
 

@@ -10,11 +10,18 @@
 pub mod error;
 pub mod options;
 pub mod record;
+pub mod state;
+pub mod stats;
 
 mod blob;
 mod scan;
+mod catalog;
+mod dedup;
+mod disk;
+mod engine;
 mod head;
 mod table;
+mod wal;
 
 mod logs;
 mod metrics;
@@ -23,3 +30,11 @@ mod traces;
 pub use error::{AppendError, StorageError};
 pub use options::StoreOptions;
 pub use record::{Encoding, Protocol, WalDecoder, WalPayload};
+pub use state::{Document, Expect, JournalEntry, JournalQuery, StateError, StateStore, StateWrite};
+pub use stats::{DamagedFile, RecoveryStats, SignalStats, StoreStats, WalStats};
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A boxed future: so that no consumer instantiates the store's own futures anew.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

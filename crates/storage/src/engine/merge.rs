@@ -1,0 +1,79 @@
+//! Small files become large ones.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Engine, Slot, blocking, nanos};
+use crate::catalog::Commit;
+use crate::error::StorageError;
+use crate::table::{FileMeta, FileSwap};
+
+/// Most merges of a table in one go: a plan that never ends is a defect, not work.
+const MERGES_MAX: usize = 10_000;
+
+impl Engine {
+    /// Merges until the tables see nothing more to do; `full` asks for the final form.
+    pub(super) async fn merge_all(&self, full: bool) -> Result<(), StorageError> {
+        let mut result = Ok(());
+        for slot in self.slots.iter() {
+            result = self.merge_slot(slot, full).await.and(result);
+        }
+        result
+    }
+
+    async fn merge_slot(&self, slot: &Slot, full: bool) -> Result<(), StorageError> {
+        let _one = slot.merging.lock().await;
+        let permit = self.merge_permit.acquire().await;
+        let _permit = permit.map_err(|e| StorageError::Format { what: "cannot merge", reason: e.to_string() })?;
+        for _ in 0..MERGES_MAX {
+            if slot.stopped.load(Ordering::SeqCst) {
+                return Err(super::flush::uncertain(slot));
+            }
+            let now = self.clock.now_nanos();
+            let Some(inputs) = slot.table.plan_merge(now, full).filter(|inputs| !inputs.is_empty()) else { return Ok(()) };
+            if let Err(error) = self.merge_files(slot, inputs.clone(), now).await {
+                // A damaged input would stop merging for ever: it is set aside, then the plan is another.
+                if !self.set_aside_damaged(slot, inputs).await? {
+                    return Err(error);
+                }
+            }
+        }
+        Err(StorageError::Format { what: "cannot merge", reason: format!("{} files do not settle", slot.signal.as_str()) })
+    }
+
+    async fn merge_files(&self, slot: &Slot, inputs: Vec<Arc<FileMeta>>, now: i64) -> Result<(), StorageError> {
+        // Retention goes by the later of event and arrival time.
+        let created = inputs.iter().map(|f| f.created).max().unwrap_or(now);
+        let oldest = now.saturating_sub(nanos(slot.retention));
+        let cutoff = if created < oldest { oldest } else { i64::MIN };
+        let (table, blobs, files) = (Arc::clone(&slot.table), Arc::clone(&self.blobs), inputs.clone());
+        let merged = blocking(move || table.merge(&files, cutoff, &*blobs)).await?;
+        let views = slot.table.views();
+        let added = self
+            .commit(slot, &Commit { add: &merged, created, remove: &inputs, positions: &[], schemas: &slot.schemas, views: &views })
+            .await?;
+        self.merges.fetch_add(1, Ordering::Relaxed);
+        self.retire(slot, added, &inputs);
+        Ok(())
+    }
+
+    /// Replaces files in sight of queries; those that run on keep what they hold.
+    pub(super) fn retire(&self, slot: &Slot, add: Vec<Arc<FileMeta>>, gone: &[Arc<FileMeta>]) {
+        self.retired.lock().extend(gone.iter().map(|file| (file.id, Arc::downgrade(file))));
+        slot.table.swap(FileSwap { add, remove: gone.iter().map(|f| f.id).collect(), drop_sealed: false });
+    }
+
+    /// Takes files whose footer does not parse out of sight. `false`: there was none among them.
+    async fn set_aside_damaged(&self, slot: &Slot, files: Vec<Arc<FileMeta>>) -> Result<bool, StorageError> {
+        let blobs = Arc::clone(&self.blobs);
+        let damaged = blocking(move || {
+            Ok(files.into_iter().filter_map(|f| super::recovery::check_file(&*blobs, &f.file).err().map(|e| (f, e))).collect::<Vec<_>>())
+        })
+        .await?;
+        for (file, reason) in &damaged {
+            self.damaged.lock().push(super::recovery::damaged(&file.file, reason));
+            slot.table.swap(FileSwap { add: Vec::new(), remove: vec![file.id], drop_sealed: false });
+        }
+        Ok(!damaged.is_empty())
+    }
+}

@@ -1,0 +1,86 @@
+//! What the store tells about itself.
+
+use serde::Serialize;
+
+/// Figures of a store at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StoreStats {
+    /// Log records.
+    pub logs: SignalStats,
+    /// Spans.
+    pub traces: SignalStats,
+    /// Samples.
+    pub metrics: SignalStats,
+    /// The write-ahead log.
+    pub wal: WalStats,
+    /// Merges done since the start.
+    pub merges: u64,
+    /// Files that could not be read; they are set aside and the rest is served.
+    pub damaged: Vec<DamagedFile>,
+    /// What recovery found at the start.
+    pub recovery: RecoveryStats,
+    /// Why the last flush, merge or expiry failed; empty when the last one went well.
+    pub background_error: String,
+}
+
+/// Figures of one signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SignalStats {
+    /// Rows acknowledged since the start.
+    pub rows_appended: u64,
+    /// Requests whose body had been stored already and that were acknowledged without storing it again.
+    pub duplicates: u64,
+    /// Rows in the open head.
+    pub head_rows: u64,
+    /// Memory of the heads, bytes.
+    pub head_bytes: u64,
+    /// Files that are in force.
+    pub files: u64,
+    /// Rows in them.
+    pub file_rows: u64,
+    /// Their size, bytes.
+    pub file_bytes: u64,
+    /// Flushes since the start.
+    pub flushes: u64,
+}
+
+/// Figures of the write-ahead log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WalStats {
+    /// Bytes in segments.
+    pub bytes: u64,
+    /// Number of segments.
+    pub segments: u64,
+    /// Highest sequence number written.
+    pub sequence: u64,
+    /// Group commits (one fsync each) since the start.
+    pub commits: u64,
+    /// Whether appends are accepted.
+    pub writable: bool,
+    /// Why not; empty when writable.
+    pub error: String,
+}
+
+/// A file that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DamagedFile {
+    /// Where it is, relative to the data folder.
+    pub path: String,
+    /// What did not hold.
+    pub reason: String,
+}
+
+/// What recovery found in the write-ahead log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RecoveryStats {
+    /// Records read.
+    pub records: u64,
+    /// Rows put back into the heads.
+    pub rows: u64,
+    /// Records whose rows were in files already.
+    pub skipped: u64,
+    /// Bytes of torn tails that were cut: written, but never acknowledged.
+    pub torn_bytes: u64,
+    /// Records that could not be read or decoded, with the reason.
+    pub damaged: Vec<String>,
+}
