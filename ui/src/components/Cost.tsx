@@ -1,0 +1,13 @@
+/** What an answer has cost; every result says so. */
+import type { QueryStats } from '../api/types';
+import { bytes, count, nanoseconds } from '../lib/format';
+
+export function Cost({ stats }: { stats: QueryStats | undefined }) {
+  if (!stats) return null;
+  const parts = [nanoseconds(stats.elapsed_ms * 1e6)];
+  if (stats.rows_scanned) parts.push(`${count(stats.rows_scanned)} rows`);
+  if (stats.samples) parts.push(`${count(stats.samples)} samples of ${count(stats.series)} series`);
+  if (stats.bytes_scanned) parts.push(`${bytes(stats.bytes_scanned)} scanned`);
+  if (stats.truncated) parts.push('cut at the limit');
+  return <>{parts.join(', ')}</>;
+}
