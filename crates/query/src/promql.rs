@@ -1,1 +1,35 @@
-//! PromQL: parser, planner, vectorised evaluator over [`crate::metrics::Queryable`].
+//! PromQL: text to tree, tree to values over any [`crate::metrics::Queryable`].
+//!
+//! [`parse`] turns text into an [`Expr`]; [`Engine`] evaluates it. Every node is computed for all steps of a range
+//! query at once: selectors are read once, windows are planned once for each distinct vector of timestamps, and
+//! aggregations take rows as they are computed. The functions are a table, [`FUNCTIONS`]. This module knows neither
+//! storage nor HTTP; [`json`] writes results in the shape of Prometheus' API.
+
+mod token;
+mod duration;
+mod ast;
+mod parse;
+mod check;
+mod display;
+mod functions;
+mod vector;
+mod sum;
+mod window;
+mod eval;
+mod aggregate;
+mod binary;
+mod engine;
+mod output;
+pub mod json;
+#[cfg(test)]
+mod tests;
+
+/// Label that holds the metric's name.
+pub(crate) const METRIC_NAME: &str = "__name__";
+
+pub use ast::{Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, Kind, Matching, Number, RangeSelector, Sampling, Selector, Shift, Subquery, Type};
+pub use duration::{Duration, DurationOp};
+pub use engine::{Engine, EngineOptions};
+pub use functions::{FUNCTIONS, Function, by_name as function_by_name};
+pub use output::{Points, QueryOutput, Sample, Value};
+pub use parse::{parse, parse_matchers};

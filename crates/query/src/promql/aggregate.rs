@@ -1,0 +1,406 @@
+//! Aggregations. Those that need one value at a time read rows as they are computed and never hold them all.
+
+use std::collections::HashMap;
+
+use super::METRIC_NAME;
+
+use super::ast::{Aggregate, AggregateOp, Expr};
+use super::display::number;
+use super::eval::Evaluator;
+#[cfg(test)]
+use super::sum::Sum;
+use super::vector::{ABSENT, Grid, Key, Name, Pick, Steps, Vector, group, is_absent};
+use crate::error::QueryError;
+
+type Evaluated<T> = Result<T, QueryError>;
+
+pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, a: &Aggregate, steps: Steps) -> Evaluated<Vector> {
+    if a.op.experimental() && !ev.options.experimental {
+        return Err(QueryError::Parse {
+            message: format!("{}() is experimental and experimental functions are not switched on", a.op.name()),
+            at: expr.span,
+        });
+    }
+    let mut labels: Vec<&str> = a.labels.iter().map(String::as_str).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    let pick = if a.without { Pick::Without(&labels) } else { Pick::By(&labels) };
+    match (a.op, &a.parameter) {
+        (AggregateOp::CountValues, Some(p)) => {
+            let label = ev.text(p)?;
+            if label.is_empty() {
+                return Err(QueryError::Execution("invalid label name \"\" in count_values".to_owned()));
+            }
+            let grid = ev.grid(&a.expr, steps)?;
+            count_values(&grid, label, &pick).map(Vector::dense)
+        }
+        (op, Some(p)) => {
+            let parameter = ev.scalar(p, steps)?;
+            let grid = ev.grid(&a.expr, steps)?;
+            match op {
+                AggregateOp::Quantile => {
+                    if let Some(bad) = parameter.iter().find(|q| !(0.0..=1.0).contains(*q)) {
+                        ev.notes.warn(&format!("quantile value should be between 0 and 1, got {}", number(*bad)), p);
+                    }
+                    Ok(Vector::dense(quantile(&grid, &parameter, &pick)))
+                }
+                AggregateOp::LimitRatio => {
+                    if parameter.iter().any(|r| r.is_nan()) {
+                        return Err(QueryError::Execution("Ratio value is NaN".to_owned()));
+                    }
+                    for r in parameter.iter().filter(|r| r.abs() > 1.0) {
+                        let cap = r.signum();
+                        let message = format!("ratio value should be between -1 and 1, got {}, capping to {}", number(*r), number(cap));
+                        ev.notes.warn(&message, p);
+                    }
+                    Ok(Vector::dense(limit_ratio(grid, &parameter)))
+                }
+                _ => {
+                    let limits = limits(&parameter)?;
+                    Ok(Vector::dense(select(grid, &limits, op, &pick)))
+                }
+            }
+        }
+        (op, None) => {
+            let vector = ev.vector(&a.expr, steps)?;
+            stream(ev, vector, op, &pick)
+        }
+    }
+}
+
+fn group_keys(keys: &[Key], codes: &[u32], first: &[u32], pick: &Pick<'_>) -> Vec<Key> {
+    let mut out: Vec<Key> = first.iter().map(|i| Key::new(pick.labels(&keys[*i as usize]))).collect();
+    // The name of a group goes at the end when that of any member does.
+    for (key, code) in keys.iter().zip(codes) {
+        let target = &mut out[*code as usize];
+        if key.name == Name::ToDrop && target.name == Name::Kept && target.labels.get(METRIC_NAME).is_some() {
+            target.name = Name::ToDrop;
+        }
+    }
+    out
+}
+
+/// Cells of all groups while rows come in.
+struct Cells {
+    op: AggregateOp,
+    width: usize,
+    /// Sum, minimum, mean, …; absent until the first value.
+    value: Vec<f64>,
+    /// Compensation of sums, or the sum of squared deviations.
+    second: Vec<f64>,
+    /// Values seen, where the operator needs it.
+    count: Vec<f64>,
+}
+
+impl Cells {
+    fn new(op: AggregateOp, groups: usize, width: usize) -> Self {
+        use AggregateOp::{Avg, Stddev, Stdvar, Sum};
+        let n = groups * width;
+        let with = |wanted: bool| if wanted { vec![0.0; n] } else { Vec::new() };
+        Self {
+            op,
+            width,
+            value: vec![ABSENT; n],
+            second: with(matches!(op, Sum | Avg | Stddev | Stdvar)),
+            count: with(matches!(op, Avg | Stddev | Stdvar)),
+        }
+    }
+
+    fn add(&mut self, group: usize, row: &[f64]) {
+        let cells = group * self.width..(group + 1) * self.width;
+        let value = &mut self.value[cells.clone()];
+        match self.op {
+            AggregateOp::Sum => add_row(value, &mut self.second[cells], row),
+            AggregateOp::Avg => {
+                add_row(value, &mut self.second[cells.clone()], row);
+                for (n, v) in self.count[cells].iter_mut().zip(row) {
+                    *n += if is_absent(*v) { 0.0 } else { 1.0 };
+                }
+            }
+            AggregateOp::Min => fold(value, row, |a, v| if v < a || a.is_nan() { v } else { a }),
+            AggregateOp::Max => fold(value, row, |a, v| if v > a || a.is_nan() { v } else { a }),
+            AggregateOp::Count => {
+                for (a, v) in value.iter_mut().zip(row) {
+                    if !is_absent(*v) {
+                        *a = if is_absent(*a) { 1.0 } else { *a + 1.0 };
+                    }
+                }
+            }
+            AggregateOp::Stddev | AggregateOp::Stdvar => {
+                let (second, count) = (&mut self.second[cells.clone()], &mut self.count[cells]);
+                for k in 0..row.len() {
+                    let v = row[k];
+                    if is_absent(v) {
+                        continue;
+                    }
+                    count[k] += 1.0;
+                    let mean = if is_absent(value[k]) { 0.0 } else { value[k] };
+                    let delta = v - mean;
+                    value[k] = mean + delta / count[k];
+                    second[k] += delta * (v - value[k]);
+                }
+            }
+            _ => {
+                for (a, v) in value.iter_mut().zip(row) {
+                    if !is_absent(*v) {
+                        *a = 1.0;
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<f64> {
+        let (second, count) = (&self.second, &self.count);
+        for (i, v) in self.value.iter_mut().enumerate().filter(|(_, v)| !is_absent(**v)) {
+            match self.op {
+                AggregateOp::Sum => *v += second[i],
+                AggregateOp::Avg => *v = (*v + second[i]) / count[i],
+                AggregateOp::Stdvar => *v = second[i] / count[i],
+                AggregateOp::Stddev => *v = (second[i] / count[i]).sqrt(),
+                _ => {}
+            }
+        }
+        self.value
+    }
+}
+
+/// Adds a row to compensated sums, without branches so that the compiler can use wide registers.
+fn add_row(sums: &mut [f64], compensations: &mut [f64], row: &[f64]) {
+    for ((sum, c), v) in sums.iter_mut().zip(compensations.iter_mut()).zip(row) {
+        let (s, v) = (*sum, *v);
+        let t = s + v;
+        // The exact rounding error of s + v (Knuth's two-sum), which needs no comparison of magnitudes.
+        let back = t - s;
+        let error = (s - (t - back)) + (v - back);
+        let error = if t.is_infinite() { -*c } else { error };
+        let (first, missing) = (is_absent(s), is_absent(v));
+        let kept = if missing { s } else { t };
+        *sum = if first { v } else { kept };
+        *c += if first || missing { 0.0 } else { error };
+    }
+}
+
+fn fold(cells: &mut [f64], row: &[f64], f: impl Fn(f64, f64) -> f64) {
+    for (a, v) in cells.iter_mut().zip(row) {
+        let (first, missing) = (is_absent(*a), is_absent(*v));
+        let folded = if missing { *a } else { f(*a, *v) };
+        *a = if first { *v } else { folded };
+    }
+}
+
+fn stream(ev: &Evaluator<'_>, mut vector: Vector, op: AggregateOp, pick: &Pick<'_>) -> Evaluated<Vector> {
+    let (codes, first) = group(&vector.keys, pick);
+    let width = vector.width;
+    ev.check_cells(first.len(), width)?;
+    let mut cells = Cells::new(op, first.len(), width);
+    let mut scratch = vec![ABSENT; width];
+    for (i, code) in codes.iter().enumerate() {
+        if i % 256 == 0 {
+            ev.ctx.check()?;
+        }
+        cells.add(*code as usize, vector.row(i, &mut scratch));
+    }
+    let keys = group_keys(&vector.keys, &codes, &first, pick);
+    let mut data = cells.finish();
+    if op == AggregateOp::Avg && data.iter().any(|v| v.is_infinite()) {
+        // A sum may overflow where the mean does not: those groups again, as a running mean.
+        let again: Vec<bool> = data.chunks(width).map(|row| row.iter().any(|v| v.is_infinite())).collect();
+        let mut means = vec![super::sum::Mean::default(); data.len()];
+        for (i, code) in codes.iter().enumerate().filter(|(_, c)| again[**c as usize]) {
+            let row = vector.row(i, &mut scratch);
+            for (mean, v) in means[*code as usize * width..].iter_mut().zip(row) {
+                if !is_absent(*v) {
+                    mean.add(*v);
+                }
+            }
+        }
+        for (v, mean) in data.iter_mut().zip(&means).filter(|(v, _)| v.is_infinite()) {
+            *v = mean.value();
+        }
+    }
+    let mut grid = Grid { keys, data, width };
+    grid.prune();
+    Ok(Vector::dense(grid))
+}
+
+/// Members of each group.
+fn members(grid: &Grid, pick: &Pick<'_>) -> (Vec<Vec<usize>>, Vec<Key>) {
+    let (codes, first) = group(&grid.keys, pick);
+    let mut out = vec![Vec::new(); first.len()];
+    for (i, code) in codes.iter().enumerate() {
+        out[*code as usize].push(i);
+    }
+    (out, group_keys(&grid.keys, &codes, &first, pick))
+}
+
+fn quantile(grid: &Grid, q: &[f64], pick: &Pick<'_>) -> Grid {
+    let (members, keys) = members(grid, pick);
+    let mut out = Grid::empty(grid.width);
+    let mut values = Vec::new();
+    for (list, key) in members.iter().zip(keys) {
+        let row = out.push_absent(key);
+        for (k, cell) in row.iter_mut().enumerate() {
+            values.clear();
+            values.extend(list.iter().map(|i| grid.row(*i)[k]).filter(|v| !is_absent(*v)));
+            if !values.is_empty() {
+                *cell = quantile_of(q[k], &mut values);
+            }
+        }
+    }
+    out
+}
+
+/// The `q` quantile by linear interpolation between ranks; sorts `values`.
+pub(crate) fn quantile_of(q: f64, values: &mut [f64]) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    // NaN sorts first, as Prometheus has it.
+    values.sort_unstable_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.total_cmp(b)));
+    #[allow(clippy::cast_precision_loss, reason = "sample counts are far below 2^53")]
+    let rank = q * (values.len() - 1) as f64;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the count")]
+    let lower = rank.floor() as usize;
+    let upper = (lower + 1).min(values.len() - 1);
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}
+
+/// The numbers of series that `topk` and its like may keep, by step.
+fn limits(parameter: &[f64]) -> Evaluated<Vec<usize>> {
+    parameter
+        .iter()
+        .map(|k| {
+            if k.is_nan() {
+                return Err(QueryError::Execution("Parameter value is NaN".to_owned()));
+            }
+            if *k >= 9.223_372_036_854_775_807e18 {
+                return Err(QueryError::Execution(format!("Scalar value {} overflows int64", number(*k))));
+            }
+            if *k <= -9.223_372_036_854_775_807e18 {
+                return Err(QueryError::Execution(format!("Scalar value {} underflows int64", number(*k))));
+            }
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative after max")]
+            Ok(k.max(0.0) as usize)
+        })
+        .collect()
+}
+
+/// `topk`, `bottomk`, `limitk`: the chosen series with their values where they were chosen.
+fn select(grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Grid {
+    let (members, _) = members(&grid, pick);
+    let width = grid.width;
+    let mut kept = vec![ABSENT; grid.data.len()];
+    let mut order = Vec::new();
+    for list in &members {
+        for k in 0..width {
+            let mut candidates: Vec<(f64, usize)> =
+                list.iter().map(|i| (grid.row(*i)[k], *i)).filter(|(v, _)| !is_absent(*v)).collect();
+            // NaN comes last either way. The sort is stable: of equal values the first stays.
+            match op {
+                AggregateOp::Topk => candidates.sort_by(|a, b| a.0.is_nan().cmp(&b.0.is_nan()).then(b.0.total_cmp(&a.0))),
+                AggregateOp::Bottomk => candidates.sort_by(|a, b| a.0.is_nan().cmp(&b.0.is_nan()).then(a.0.total_cmp(&b.0))),
+                _ => {}
+            }
+            candidates.truncate(limits[k]);
+            for (v, i) in candidates {
+                kept[i * width + k] = v;
+                order.push(i);
+            }
+        }
+    }
+    if width > 1 {
+        let mut out = Grid { keys: grid.keys, data: kept, width };
+        out.prune();
+        return out;
+    }
+    // An instant query shows them by value.
+    let mut out = Grid::empty(1);
+    for i in order {
+        out.push(grid.keys[i].clone(), &kept[i..=i]);
+    }
+    out
+}
+
+/// Keeps a share of the series, chosen by their labels' hash: a negative ratio keeps the complement.
+fn limit_ratio(mut grid: Grid, ratios: &[f64]) -> Grid {
+    let width = grid.width;
+    for i in 0..grid.keys.len() {
+        #[allow(clippy::cast_precision_loss, reason = "a share needs no more digits")]
+        let share = grid.keys[i].visible().stable_hash() as f64 / u64::MAX as f64;
+        for (k, cell) in grid.row_mut(i).iter_mut().enumerate() {
+            let ratio = ratios[k.min(width - 1)].clamp(-1.0, 1.0);
+            let keep = if ratio >= 0.0 { share < ratio } else { share >= 1.0 + ratio };
+            if !keep {
+                *cell = ABSENT;
+            }
+        }
+    }
+    grid.prune();
+    grid
+}
+
+fn count_values(grid: &Grid, label: &str, pick: &Pick<'_>) -> Evaluated<Grid> {
+    let (members, keys) = members(grid, pick);
+    let mut out = Grid::empty(grid.width);
+    for (list, key) in members.iter().zip(keys) {
+        let mut rows: HashMap<u64, usize> = HashMap::new();
+        for i in list {
+            for k in 0..grid.width {
+                let v = grid.row(*i)[k];
+                if is_absent(v) {
+                    continue;
+                }
+                let bits = if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() };
+                let row = *rows.entry(bits).or_insert_with(|| {
+                    let text = if v.is_finite() { v.to_string() } else { number(v) };
+                    let labels = key.labels.with(label, &text);
+                    out.push_absent(Key { labels: std::sync::Arc::new(labels), name: key.name });
+                    out.keys.len() - 1
+                });
+                let cell = &mut out.row_mut(row)[k];
+                *cell = if is_absent(*cell) { 1.0 } else { *cell + 1.0 };
+            }
+        }
+    }
+    out.merge_same()
+}
+
+/// Sum of present values, for use outside of rows.
+#[cfg(test)]
+fn total(values: &[f64]) -> f64 {
+    let mut sum = Sum::default();
+    values.iter().for_each(|v| sum.add(*v));
+    sum.value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_sum_as_single_values_do() {
+        let rows = [[1e100, 1.0, ABSENT, f64::INFINITY], [1.0, ABSENT, ABSENT, 1.0], [-1e100, 0.1, 5.0, 2.0]];
+        let (mut sums, mut comps) = (vec![ABSENT; 4], vec![0.0; 4]);
+        rows.iter().for_each(|r| add_row(&mut sums, &mut comps, r));
+        for k in 0..4 {
+            let column: Vec<f64> = rows.iter().map(|r| r[k]).filter(|v| !is_absent(*v)).collect();
+            assert_eq!(sums[k] + comps[k], total(&column), "column {k}");
+        }
+    }
+
+    #[test]
+    fn quantiles_between_ranks() {
+        assert_eq!(quantile_of(0.5, &mut [3.0, 1.0, 2.0, 4.0]), 2.5);
+        assert_eq!(quantile_of(1.0, &mut [1.0]), 1.0);
+        assert!(quantile_of(0.0, &mut [1.0, f64::NAN]).is_nan());
+        assert_eq!(quantile_of(-0.1, &mut [1.0]), f64::NEG_INFINITY);
+    }
+}

@@ -1,0 +1,177 @@
+//! Runs a query: options, limits, and the result's final form.
+
+use std::time::Duration;
+
+use super::ast::{Expr, Type};
+use super::eval::{Evaluator, Val};
+use super::output::{Points, QueryOutput, Sample, Value};
+use super::vector::{Grid, Matrix, Steps, is_absent, same_labelset};
+use super::window::Plan;
+use crate::context::QueryContext;
+use crate::error::QueryError;
+use crate::metrics::Queryable;
+
+/// How queries are evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// How old a sample may be to count as the present value (Prometheus: 5 minutes).
+    pub lookback: Duration,
+    /// Resolution of subqueries that state none (Prometheus: the global evaluation interval, 1 minute).
+    pub subquery_step: Duration,
+    /// Whether experimental functions, aggregations and modifiers may be used.
+    pub experimental: bool,
+    /// Whether names are taken off at the end of a query instead of at each function.
+    pub delayed_name_removal: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            lookback: Duration::from_secs(300),
+            subquery_step: Duration::from_secs(60),
+            experimental: false,
+            delayed_name_removal: false,
+        }
+    }
+}
+
+fn ms(d: Duration) -> i64 {
+    i64::try_from(d.as_millis()).unwrap_or(i64::MAX).max(1)
+}
+
+impl EngineOptions {
+    pub(crate) fn lookback_ms(&self) -> i64 {
+        ms(self.lookback)
+    }
+
+    pub(crate) fn subquery_step_ms(&self) -> i64 {
+        ms(self.subquery_step)
+    }
+}
+
+/// Evaluates queries.
+#[derive(Debug, Clone, Default)]
+pub struct Engine {
+    options: EngineOptions,
+}
+
+impl Engine {
+    /// An engine with these options.
+    pub fn new(options: EngineOptions) -> Self {
+        Self { options }
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// The value at one moment, Unix milliseconds.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn instant(&self, source: &dyn Queryable, expr: &Expr, time_ms: i64, ctx: &QueryContext) -> Result<QueryOutput, QueryError> {
+        let steps = Steps::one(time_ms);
+        let mut ev = Evaluator::new(source, ctx, &self.options, steps, false);
+        let value = match ev.eval(expr, steps)? {
+            Val::Scalar(v) => Value::Scalar { time: time_ms, value: v[0] },
+            Val::Text(text) => Value::Text { time: time_ms, text },
+            Val::Vector(v) => {
+                let grid = finish(v.into_grid(&ev)?)?;
+                let samples = grid.keys.iter().zip(&grid.data);
+                Value::Vector(samples.map(|(key, v)| Sample { labels: key.finished(), time: time_ms, value: *v }).collect())
+            }
+            Val::Matrix(m) => Value::Matrix(raw_samples(&m)),
+        };
+        Ok(QueryOutput { value, warnings: ev.notes.warnings, infos: ev.notes.infos })
+    }
+
+    /// The values from `start_ms` to `end_ms` (inclusive) every `step_ms`.
+    ///
+    /// # Errors
+    /// When the range is upside down, has too many points or the query is not of scalar or vector type; else see
+    /// [`QueryError`].
+    pub fn range(
+        &self,
+        source: &dyn Queryable,
+        expr: &Expr,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        ctx: &QueryContext,
+    ) -> Result<QueryOutput, QueryError> {
+        let parse = |message: String| QueryError::Parse { message, at: expr.span };
+        let returned = expr.value_type();
+        if !matches!(returned, Type::Scalar | Type::Vector) {
+            return Err(parse(format!("invalid expression type {:?} for range query, must be Scalar or instant Vector", returned.name())));
+        }
+        if step_ms <= 0 {
+            return Err(parse("zero or negative query resolution step widths are not accepted; try a positive number".to_owned()));
+        }
+        if end_ms < start_ms {
+            return Err(parse("end timestamp must not be before start time".to_owned()));
+        }
+        let points = end_ms.saturating_sub(start_ms) / step_ms + 1;
+        let count = usize::try_from(points).unwrap_or(usize::MAX);
+        if count as u64 > ctx.limits.points_max {
+            return Err(QueryError::Limit {
+                limit: "points_max",
+                message: format!(
+                    "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+                    ctx.limits.points_max
+                ),
+            });
+        }
+        let steps = Steps { start: start_ms, step: step_ms, count };
+        let mut ev = Evaluator::new(source, ctx, &self.options, steps, true);
+        let mut out = match ev.eval(expr, steps)? {
+            Val::Scalar(values) => {
+                vec![Points { labels: std::sync::Arc::default(), times: steps.times().collect(), values }]
+            }
+            Val::Vector(v) => points_of(&finish(v.into_grid(&ev)?)?, steps),
+            Val::Text(_) | Val::Matrix(_) => Vec::new(),
+        };
+        out.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(QueryOutput { value: Value::Matrix(out), warnings: ev.notes.warnings, infos: ev.notes.infos })
+    }
+}
+
+/// Takes off the names that were to be dropped at the end.
+fn finish(mut grid: Grid) -> Result<Grid, QueryError> {
+    use super::vector::Name;
+    if grid.keys.iter().any(|k| k.name == Name::ToDrop) {
+        grid.keys.iter_mut().filter(|k| k.name == Name::ToDrop).for_each(|k| k.name = Name::Dropped);
+        grid = grid.merge_same().map_err(|_| same_labelset())?;
+    }
+    Ok(grid)
+}
+
+fn points_of(grid: &Grid, steps: Steps) -> Vec<Points> {
+    let all: Vec<i64> = steps.times().collect();
+    let series = grid.keys.iter().enumerate().map(|(i, key)| {
+        let row = grid.row(i);
+        let (times, values) = if row.iter().any(|v| is_absent(*v)) {
+            all.iter().zip(row).filter(|(_, v)| !is_absent(**v)).unzip()
+        } else {
+            (all.clone(), row.to_vec())
+        };
+        Points { labels: key.finished(), times, values }
+    });
+    series.collect()
+}
+
+/// The samples of a range vector at the only step.
+fn raw_samples(m: &Matrix) -> Vec<Points> {
+    let keys = m.keys();
+    let mut out = Vec::new();
+    for (series, key) in m.series.iter().zip(keys) {
+        let (times, values) = super::window::without_stale(series);
+        let (lo, hi) = Plan::new(&times, &m.ends, m.range).spans[0];
+        let window = lo as usize..hi as usize;
+        if !window.is_empty() {
+            out.push(Points { labels: key.finished(), times: times[window.clone()].to_vec(), values: values[window].to_vec() });
+        }
+    }
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    out
+}

@@ -1,0 +1,415 @@
+//! Evaluation: every node over all steps at once.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::ast::{At, Call, Expr, Kind, RangeSelector, Sampling, Selector, Shift, Subquery};
+use super::duration::{Duration, QueryTimes};
+use super::engine::EngineOptions;
+use super::functions::Body;
+use super::vector::{Grid, Key, Matrix, Name, Rows, Steps, Vector, duplicates, is_absent};
+use super::window::{LatestRows, WindowRows};
+use crate::context::QueryContext;
+use crate::error::QueryError;
+use crate::metrics::{Matcher, Queryable, Select, Series};
+
+/// Result of a node.
+pub(crate) enum Val {
+    /// One number a step.
+    Scalar(Vec<f64>),
+    /// Text.
+    Text(String),
+    /// Series with one cell a step.
+    Vector(Vector),
+    /// Series with a window of samples a step.
+    Matrix(Matrix),
+}
+
+/// Warnings and infos, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) warnings: Vec<String>,
+    pub(crate) infos: Vec<String>,
+}
+
+/// Most notes of a kind that a result carries.
+const NOTES_MAX: usize = 10;
+
+impl Notes {
+    fn add(list: &mut Vec<String>, text: String) {
+        if list.len() < NOTES_MAX && !list.contains(&text) {
+            list.push(text);
+        }
+    }
+
+    pub(crate) fn warn(&mut self, message: &str, at: &Expr) {
+        Self::add(&mut self.warnings, format!("PromQL warning: {message} ({}:{})", at.line, at.column));
+    }
+
+    pub(crate) fn info(&mut self, message: &str, at: &Expr) {
+        Self::add(&mut self.infos, format!("PromQL info: {message} ({}:{})", at.line, at.column));
+    }
+}
+
+struct Fetched {
+    matchers: Vec<Matcher>,
+    start: i64,
+    end: i64,
+    series: Rc<Vec<Series>>,
+}
+
+/// State of one query's evaluation.
+pub(crate) struct Evaluator<'a> {
+    pub(crate) source: &'a dyn Queryable,
+    pub(crate) ctx: &'a QueryContext,
+    pub(crate) options: &'a EngineOptions,
+    /// The query's own first and last time, for `@ start()` and `@ end()`.
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) range_query: bool,
+    pub(crate) times: QueryTimes,
+    pub(crate) notes: Notes,
+    fetched: Vec<Fetched>,
+}
+
+type Evaluated<T> = Result<T, QueryError>;
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(source: &'a dyn Queryable, ctx: &'a QueryContext, options: &'a EngineOptions, steps: Steps, range_query: bool) -> Self {
+        let (start, end) = (steps.start, steps.end());
+        let times = QueryTimes {
+            step: if range_query { super::window::seconds(steps.step) } else { 0.0 },
+            range: super::window::seconds(end - start),
+        };
+        Self { source, ctx, options, start, end, range_query, times, notes: Notes::default(), fetched: Vec::new() }
+    }
+
+    /// What becomes of the name of a series that no longer is what its name says.
+    pub(crate) fn dropped(&self) -> Name {
+        if self.options.delayed_name_removal { Name::ToDrop } else { Name::Dropped }
+    }
+
+    /// Stops results that would not fit in memory.
+    pub(crate) fn check_cells(&self, series: usize, steps: usize) -> Evaluated<()> {
+        let cells = (series as u64).saturating_mul(steps as u64);
+        if cells > self.ctx.limits.samples_max {
+            return Err(QueryError::Limit {
+                limit: "samples_max",
+                message: format!(
+                    "an intermediate result of {series} series at {steps} steps is more than {} samples; aggregate earlier, or ask for fewer series or a larger step",
+                    self.ctx.limits.samples_max
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn eval(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Val> {
+        match &expr.kind {
+            Kind::Number(n) => return Ok(Val::Scalar(vec![n.value; steps.count])),
+            Kind::Text(t) => return Ok(Val::Text(t.clone())),
+            Kind::Paren(e) => return self.eval(e, steps),
+            Kind::Range(r) => return self.range(r, steps),
+            Kind::Subquery(s) => return self.subquery(s, steps),
+            _ => {}
+        }
+        self.ctx.check()?;
+        if steps.count > 1 && is_invariant(expr) {
+            let once = self.eval_node(expr, Steps::one(steps.start))?;
+            return self.broadcast(once, steps.count);
+        }
+        self.eval_node(expr, steps)
+    }
+
+    fn eval_node(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Val> {
+        match &expr.kind {
+            Kind::Selector(s) => Ok(Val::Vector(self.latest(s, steps, false)?)),
+            Kind::Unary(negative, e) => self.unary(*negative, e, steps),
+            Kind::Binary(b) => super::binary::eval(self, expr, b, steps),
+            Kind::Aggregate(a) => super::aggregate::eval(self, expr, a, steps).map(Val::Vector),
+            Kind::Call(c) => self.call(expr, c, steps),
+            Kind::Number(_) | Kind::Text(_) | Kind::Paren(_) | Kind::Range(_) | Kind::Subquery(_) => self.eval(expr, steps),
+        }
+    }
+
+    /// One step's result, at every step.
+    fn broadcast(&self, val: Val, count: usize) -> Evaluated<Val> {
+        Ok(match val {
+            Val::Scalar(v) => Val::Scalar(vec![v[0]; count]),
+            Val::Vector(v) => {
+                let grid = v.into_grid(self)?;
+                self.check_cells(grid.keys.len(), count)?;
+                let data = grid.data.iter().flat_map(|v| std::iter::repeat_n(*v, count)).collect();
+                Val::Vector(Vector { keys: grid.keys, rows: Rows::Dense(data), width: count })
+            }
+            other => other,
+        })
+    }
+
+    pub(crate) fn scalar(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Vec<f64>> {
+        match self.eval(expr, steps)? {
+            Val::Scalar(v) => Ok(v),
+            _ => Err(QueryError::Execution(format!("expected a scalar, got {}", expr.value_type().name()))),
+        }
+    }
+
+    pub(crate) fn vector(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Vector> {
+        match self.eval(expr, steps)? {
+            Val::Vector(v) => Ok(v),
+            _ => Err(QueryError::Execution(format!("expected an instant vector, got {}", expr.value_type().name()))),
+        }
+    }
+
+    pub(crate) fn grid(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Grid> {
+        self.vector(expr, steps)?.into_grid(self)
+    }
+
+    pub(crate) fn matrix(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Matrix> {
+        match self.eval(expr, steps)? {
+            Val::Matrix(m) => Ok(m),
+            _ => Err(QueryError::Execution(format!("expected a range vector, got {}", expr.value_type().name()))),
+        }
+    }
+
+    /// The text of a string argument.
+    pub(crate) fn text<'e>(&self, expr: &'e Expr) -> Evaluated<&'e str> {
+        match &expr.without_parens().kind {
+            Kind::Text(t) => Ok(t),
+            _ => Err(QueryError::Execution(format!("expected a string, got {}", expr.value_type().name()))),
+        }
+    }
+
+    pub(crate) fn duration_ms(&self, duration: &Duration) -> Evaluated<i64> {
+        if !self.options.experimental && !duration.is_literal() {
+            return Err(QueryError::Execution(format!("duration expressions are experimental: {duration}; switch experimental functions on to use them")));
+        }
+        duration.resolve_ms(self.times).map_err(|reason| QueryError::Execution(format!("{reason} in duration {duration}")))
+    }
+
+    /// The moments that a selector looks at, by step.
+    fn moments(&self, shift: &Shift, steps: Steps) -> Evaluated<Vec<i64>> {
+        let offset = shift.offset.as_ref().map_or(Ok(0), |d| self.duration_ms(d))?;
+        let at = match shift.at {
+            Some(At::Time(t)) => Some(t),
+            Some(At::Start) => Some(self.start),
+            Some(At::End) => Some(self.end),
+            None => None,
+        };
+        Ok(steps.times().map(|t| at.unwrap_or(t).saturating_sub(offset)).collect())
+    }
+
+    fn positive_ms(&self, duration: &Duration) -> Evaluated<i64> {
+        let ms = self.duration_ms(duration)?;
+        if ms <= 0 {
+            return Err(QueryError::Execution(format!("duration must be greater than 0: {duration}")));
+        }
+        Ok(ms)
+    }
+
+    /// Samples of `(first - back, last]`, read once for each selector of the query.
+    fn fetch(&mut self, selector: &Selector, moments: &[i64], back: i64) -> Evaluated<Rc<Vec<Series>>> {
+        let first = moments.iter().copied().min().unwrap_or(0);
+        let start = first.saturating_sub(back).saturating_add(1);
+        let end = moments.iter().copied().max().unwrap_or(0);
+        if let Some(hit) = self.fetched.iter().find(|f| f.start <= start && f.end >= end && f.matchers == selector.matchers) {
+            return Ok(Rc::clone(&hit.series));
+        }
+        let select = Select { matchers: &selector.matchers, start, end, grouping: None };
+        let series = self.source.select(&select, self.ctx)?;
+        let samples = self.ctx.stats.add_samples(series.iter().map(|s| s.values.len() as u64).sum());
+        if samples > self.ctx.limits.samples_max {
+            return Err(QueryError::Limit {
+                limit: "samples_max",
+                message: format!("query would load more than {} samples into memory; narrow the selector or the time range", self.ctx.limits.samples_max),
+            });
+        }
+        let touched = self.ctx.stats.add_series(series.len() as u64);
+        if touched > self.ctx.limits.series_max {
+            return Err(QueryError::Limit {
+                limit: "series_max",
+                message: format!("query touches more than {} series; narrow the selector", self.ctx.limits.series_max),
+            });
+        }
+        self.ctx.check()?;
+        let series = Rc::new(series);
+        self.fetched.push(Fetched { matchers: selector.matchers.clone(), start, end, series: Rc::clone(&series) });
+        Ok(series)
+    }
+
+    /// An instant vector selector; `times` asks for the samples' times instead of their values.
+    pub(crate) fn latest(&mut self, selector: &Selector, steps: Steps, times: bool) -> Evaluated<Vector> {
+        if selector.sampling != Sampling::Plain {
+            return Err(unsupported_sampling(selector.sampling));
+        }
+        let moments = self.moments(&selector.shift, steps)?;
+        let lookback = self.options.lookback_ms();
+        let series = self.fetch(selector, &moments, lookback)?;
+        let keys = series.iter().map(|s| Key { labels: Arc::clone(&s.labels), name: Name::Kept }).collect();
+        let rows = LatestRows::new(series, moments, lookback, times);
+        Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width: steps.count })
+    }
+
+    fn range(&mut self, r: &RangeSelector, steps: Steps) -> Evaluated<Val> {
+        if r.selector.sampling != Sampling::Plain {
+            return Err(unsupported_sampling(r.selector.sampling));
+        }
+        let range = self.positive_ms(&r.range)?;
+        let ends = self.moments(&r.selector.shift, steps)?;
+        let series = self.fetch(&r.selector, &ends, range)?;
+        Ok(Val::Matrix(Matrix { series, names: None, range, ends }))
+    }
+
+    fn subquery(&mut self, s: &Subquery, steps: Steps) -> Evaluated<Val> {
+        let range = self.positive_ms(&s.range)?;
+        let step = match &s.step {
+            Some(d) => self.positive_ms(d)?,
+            None => self.options.subquery_step_ms(),
+        };
+        let ends = self.moments(&s.shift, steps)?;
+        let first = ends.iter().copied().min().unwrap_or(0).saturating_sub(range);
+        let last = ends.iter().copied().max().unwrap_or(0);
+        // Aligned to multiples of the resolution, independent of the query's own times; the window is open on the
+        // left. Division truncates, also before 1970, as Prometheus does.
+        let mut start = (first / step).saturating_mul(step);
+        if start <= first {
+            start = start.saturating_add(step);
+        }
+        if start > last {
+            return Ok(Val::Matrix(Matrix { series: Rc::default(), names: None, range, ends }));
+        }
+        let count = usize::try_from((last - start) / step + 1).unwrap_or(usize::MAX);
+        self.check_cells(1, count)?;
+        let inner = Steps { start, step, count };
+        let grid = self.grid(&s.expr, inner)?;
+        let all: Arc<[i64]> = inner.times().collect();
+        let series = grid.keys.iter().enumerate().map(|(i, key)| {
+            let row = grid.row(i);
+            let (timestamps, values) = if row.iter().any(|v| is_absent(*v)) {
+                let (times, values): (Vec<i64>, Vec<f64>) = all.iter().zip(row).filter(|(_, v)| !is_absent(**v)).unzip();
+                (times.into(), values)
+            } else {
+                (Arc::clone(&all), row.to_vec())
+            };
+            Series { labels: Arc::clone(&key.labels), timestamps, values }
+        });
+        let series = Rc::new(series.collect());
+        let names = Some(grid.keys.iter().map(|k| k.name).collect());
+        Ok(Val::Matrix(Matrix { series, names, range, ends }))
+    }
+
+    fn unary(&mut self, negative: bool, e: &Expr, steps: Steps) -> Evaluated<Val> {
+        match self.eval(e, steps)? {
+            Val::Scalar(mut v) => {
+                if negative {
+                    v.iter_mut().for_each(|v| *v = -*v);
+                }
+                Ok(Val::Scalar(v))
+            }
+            Val::Vector(v) if negative => {
+                let grid = v.into_grid(self)?;
+                Ok(Val::Vector(self.map(grid, |v| -v)?))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Applies `f` to every value and takes off the names.
+    pub(crate) fn map(&self, mut grid: Grid, f: impl Fn(f64) -> f64) -> Evaluated<Vector> {
+        for v in &mut grid.data {
+            if !is_absent(*v) {
+                *v = f(*v);
+            }
+        }
+        self.unnamed(grid)
+    }
+
+    /// Takes off the names.
+    pub(crate) fn unnamed(&self, mut grid: Grid) -> Evaluated<Vector> {
+        let name = self.dropped();
+        grid.keys.iter_mut().for_each(|k| k.name = name);
+        Ok(Vector::dense(grid.merge_same()?))
+    }
+
+    fn call(&mut self, expr: &Expr, c: &Call, steps: Steps) -> Evaluated<Val> {
+        let f = c.function;
+        if f.experimental && !self.options.experimental {
+            return Err(QueryError::Parse {
+                message: format!("function {:?} is experimental and experimental functions are not switched on", f.name),
+                at: expr.span,
+            });
+        }
+        match f.body {
+            Body::Map(map) => {
+                let grid = self.grid(&c.args[0], steps)?;
+                self.map(grid, map).map(Val::Vector)
+            }
+            Body::MapWith(map) => {
+                let mut grid = self.grid(&c.args[0], steps)?;
+                let scalars = c.args[1..].iter().map(|a| self.scalar(a, steps)).collect::<Evaluated<Vec<_>>>()?;
+                let mut args = vec![0.0; scalars.len()];
+                for k in 0..steps.count {
+                    args.iter_mut().zip(&scalars).for_each(|(a, row)| *a = row[k]);
+                    for v in grid.data.iter_mut().skip(k).step_by(steps.count) {
+                        if !is_absent(*v) {
+                            *v = map(*v, &args);
+                        }
+                    }
+                }
+                self.unnamed(grid).map(Val::Vector)
+            }
+            Body::Date(map) => {
+                let Some(arg) = c.args.first() else {
+                    let now = steps.times().map(super::window::seconds);
+                    let grid = Grid { keys: vec![Key::new([("", ""); 0].into_iter().collect())], data: now.map(map).collect(), width: steps.count };
+                    return Ok(Val::Vector(Vector::dense(grid)));
+                };
+                let grid = self.grid(arg, steps)?;
+                self.map(grid, map).map(Val::Vector)
+            }
+            Body::Window { function, keeps_name, matrix_at } => {
+                let matrix = self.matrix(&c.args[matrix_at], steps)?;
+                let others = c.args.iter().enumerate().filter(|(i, _)| *i != matrix_at);
+                let scalars = others.map(|(_, a)| self.scalar(a, steps)).collect::<Evaluated<Vec<_>>>()?;
+                super::functions::note(self, c, &matrix, &scalars)?;
+                let mut keys = matrix.keys();
+                if !keeps_name {
+                    let name = self.dropped();
+                    keys.iter_mut().for_each(|k| k.name = name);
+                }
+                let same = duplicates(&keys).is_some();
+                let rows = Rows::Lazy(Box::new(WindowRows::new(matrix, steps, scalars, function)));
+                let vector = Vector { keys, rows, width: steps.count };
+                if same {
+                    return Ok(Val::Vector(Vector::dense(vector.into_grid(self)?.merge_same()?)));
+                }
+                Ok(Val::Vector(vector))
+            }
+            Body::Special(eval) => eval(self, expr, c, steps),
+        }
+    }
+}
+
+fn unsupported_sampling(sampling: Sampling) -> QueryError {
+    let name = if sampling == Sampling::Anchored { "anchored" } else { "smoothed" };
+    QueryError::Execution(format!("the {name} modifier is experimental and not available in this version"))
+}
+
+/// Whether the value is the same at every step.
+fn is_invariant(expr: &Expr) -> bool {
+    match &expr.kind {
+        Kind::Number(_) | Kind::Text(_) => true,
+        Kind::Selector(s) => s.shift.at.is_some(),
+        Kind::Range(r) => r.selector.shift.at.is_some(),
+        Kind::Subquery(s) => s.shift.at.is_some(),
+        Kind::Unary(_, e) | Kind::Paren(e) => is_invariant(e),
+        Kind::Binary(b) => is_invariant(&b.left) && is_invariant(&b.right),
+        Kind::Aggregate(a) => is_invariant(&a.expr) && a.parameter.as_ref().is_none_or(is_invariant),
+        Kind::Call(c) => !c.function.per_step && c.args.iter().all(is_invariant),
+    }
+}
+
+/// A vector of one series without labels.
+pub(crate) fn single(row: Vec<f64>) -> Vector {
+    let width = row.len();
+    Vector::dense(Grid { keys: vec![Key::new(std::iter::empty::<(&str, &str)>().collect())], data: row, width })
+}

@@ -1,0 +1,303 @@
+//! Quantiles and shares from classic histograms: series told apart by their `le` label.
+
+use super::super::ast::{Call, Expr};
+use super::super::display::number;
+use super::super::eval::{Evaluator, Val};
+use super::super::vector::{Grid, Key, Steps, Vector, group, is_absent};
+use crate::error::QueryError;
+use skopos_model::Labels;
+
+/// Label that holds a bucket's upper bound.
+const UPPER_BOUND: &str = "le";
+
+/// Relative difference of neighbouring counts that rounding explains.
+const TOLERANCE: f64 = 1e-12;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bucket {
+    upper: f64,
+    count: f64,
+}
+
+/// One histogram: its labels without `le`, and its bucket rows by upper bound.
+struct Histogram {
+    key: Key,
+    name: String,
+    /// Upper bound and row of the grid, ascending.
+    rows: Vec<(f64, usize)>,
+}
+
+/// Groups bucket series into histograms; what is no bucket is reported and left out.
+fn histograms(ev: &mut Evaluator<'_>, grid: &Grid, at: &Expr) -> Vec<Histogram> {
+    let mut keys = Vec::with_capacity(grid.keys.len());
+    let mut bounds = Vec::with_capacity(grid.keys.len());
+    for (i, key) in grid.keys.iter().enumerate() {
+        let le = key.get(UPPER_BOUND);
+        match le.parse::<f64>() {
+            Ok(bound) => {
+                let labels = Labels::new(key.pairs().filter(|(n, _)| *n != UPPER_BOUND));
+                keys.push(Key { labels: std::sync::Arc::new(labels), name: key.name });
+                bounds.push((bound, i));
+            }
+            Err(_) => {
+                let message = format!("bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {:?}", key.get("__name__"));
+                ev.notes.warn(&message, at);
+            }
+        }
+    }
+    let (codes, first) = group(&keys, &super::super::vector::Pick::All);
+    let named = |key: &Key| key.get("__name__").to_owned();
+    let mut out: Vec<Histogram> =
+        first.iter().map(|i| Histogram { name: named(&keys[*i as usize]), key: keys[*i as usize].clone(), rows: Vec::new() }).collect();
+    for (code, bound) in codes.iter().zip(bounds) {
+        out[*code as usize].rows.push(bound);
+    }
+    out.iter_mut().for_each(|h| h.rows.sort_by(|a, b| a.0.total_cmp(&b.0)));
+    out
+}
+
+/// The buckets of a step, those with the same bound added up.
+fn buckets(grid: &Grid, rows: &[(f64, usize)], k: usize, out: &mut Vec<Bucket>) {
+    out.clear();
+    for (upper, row) in rows {
+        let count = grid.data[row * grid.width + k];
+        if is_absent(count) {
+            continue;
+        }
+        match out.last_mut() {
+            Some(last) if last.upper == *upper => last.count += count,
+            _ => out.push(Bucket { upper: *upper, count }),
+        }
+    }
+}
+
+fn almost_equal(a: f64, b: f64) -> bool {
+    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < TOLERANCE * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < TOLERANCE
+}
+
+/// Makes counts ascend: rounding differences silently, real decreases (buckets scraped at different moments) with a
+/// note. Returns the bounds and the size of the largest decrease when there was one.
+fn repair(buckets: &mut [Bucket]) -> Option<(f64, f64, f64)> {
+    let mut highest = buckets.first()?.count;
+    let mut worst: Option<(f64, f64, f64)> = None;
+    for bucket in buckets.iter_mut().skip(1) {
+        let count = bucket.count;
+        if count == highest {
+            continue;
+        }
+        if almost_equal(highest, count) {
+            bucket.count = highest;
+        } else if count < highest {
+            bucket.count = highest;
+            let drop = highest - count;
+            let (least, most, largest) = worst.unwrap_or((bucket.upper, bucket.upper, 0.0));
+            worst = Some((least, most.max(bucket.upper), largest.max(drop)));
+        } else {
+            highest = count;
+        }
+    }
+    worst
+}
+
+/// The `q` quantile, linear within a bucket; `buckets` ascend in bound and count.
+fn bucket_quantile(q: f64, buckets: &[Bucket]) -> f64 {
+    if q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    let [.., before_last, last] = buckets else { return f64::NAN };
+    if last.upper != f64::INFINITY || last.count == 0.0 || last.count.is_nan() {
+        return f64::NAN;
+    }
+    let rank = q * last.count;
+    let at = buckets[..buckets.len() - 1].partition_point(|b| b.count < rank);
+    if at == buckets.len() - 1 {
+        return before_last.upper;
+    }
+    let bucket = buckets[at];
+    if at == 0 {
+        if bucket.upper <= 0.0 {
+            return bucket.upper;
+        }
+        return bucket.upper * (rank / bucket.count);
+    }
+    let below = buckets[at - 1];
+    below.upper + (bucket.upper - below.upper) * ((rank - below.count) / (bucket.count - below.count))
+}
+
+/// Share of observations between two bounds, linear within a bucket.
+fn bucket_fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
+    let Some(last) = buckets.last() else { return f64::NAN };
+    if last.upper != f64::INFINITY || last.count == 0.0 || last.count.is_nan() || lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    (rank_of(upper, buckets) - rank_of(lower, buckets)) / last.count
+}
+
+/// Number of observations up to a value.
+fn rank_of(value: f64, buckets: &[Bucket]) -> f64 {
+    let mut below = Bucket { upper: f64::NEG_INFINITY, count: 0.0 };
+    for (i, bucket) in buckets.iter().enumerate() {
+        // The first bucket is taken to begin at zero when it reaches above it.
+        let start = if i == 0 && bucket.upper > 0.0 { 0.0 } else { below.upper };
+        if start >= value {
+            return below.count;
+        }
+        if bucket.upper > value {
+            if start == f64::NEG_INFINITY {
+                return bucket.count;
+            }
+            if bucket.upper == f64::INFINITY {
+                return below.count;
+            }
+            return below.count + (bucket.count - below.count) * (value - start) / (bucket.upper - start);
+        }
+        below = *bucket;
+    }
+    below.count
+}
+
+fn warn_quantile(ev: &mut Evaluator<'_>, q: &[f64], at: &Expr) {
+    if let Some(bad) = q.iter().find(|q| !(0.0..=1.0).contains(*q)) {
+        ev.notes.warn(&format!("quantile value should be between 0 and 1, got {}", number(*bad)), at);
+    }
+}
+
+/// Says that buckets were not monotonic.
+fn note_repair(ev: &mut Evaluator<'_>, name: &str, (least, most, drop): (f64, f64, f64), time: i64, at: &Expr) {
+    let metric = if name.is_empty() { String::new() } else { format!(" for metric name {name:?}") };
+    let message = format!(
+        "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){metric}: buckets {} to {} had a decrease of at most {} at {}",
+        number(least),
+        number(most),
+        number(drop),
+        number(super::super::window::seconds(time)),
+    );
+    ev.notes.info(&message, at);
+}
+
+/// `histogram_quantile(q, buckets)`.
+pub(super) fn quantile(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
+    let q = ev.scalar(&c.args[0], steps)?;
+    let grid = ev.grid(&c.args[1], steps)?;
+    warn_quantile(ev, &q, &c.args[0]);
+    let mut out = Grid::empty(steps.count);
+    let mut scratch = Vec::new();
+    for h in histograms(ev, &grid, &c.args[1]) {
+        ev.ctx.check()?;
+        let mut worst = None;
+        let row = out.push_absent(h.key);
+        for (k, cell) in row.iter_mut().enumerate() {
+            buckets(&grid, &h.rows, k, &mut scratch);
+            if !scratch.is_empty() {
+                worst = worst.or(repair(&mut scratch).map(|w| (w, steps.time(k))));
+                *cell = bucket_quantile(q[k], &scratch);
+            }
+        }
+        if let Some((worst, time)) = worst {
+            note_repair(ev, &h.name, worst, time, &c.args[1]);
+        }
+    }
+    ev.unnamed(out).map(Val::Vector)
+}
+
+/// `histogram_quantiles(buckets, label, q…)`: a series for each quantile.
+pub(super) fn quantiles(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
+    let grid = ev.grid(&c.args[0], steps)?;
+    let label = ev.text(&c.args[1])?;
+    if label.is_empty() {
+        return Err(QueryError::Execution("invalid label name \"\" in histogram_quantiles".to_owned()));
+    }
+    let mut qs = Vec::new();
+    for arg in &c.args[2..] {
+        let q = ev.scalar(arg, steps)?;
+        warn_quantile(ev, &q, arg);
+        qs.push(q);
+    }
+    let mut out = Grid::empty(steps.count);
+    let mut scratch = Vec::new();
+    for h in histograms(ev, &grid, &c.args[0]) {
+        ev.ctx.check()?;
+        let mut worst = None;
+        for k in 0..steps.count {
+            buckets(&grid, &h.rows, k, &mut scratch);
+            if scratch.is_empty() {
+                continue;
+            }
+            worst = worst.or(repair(&mut scratch).map(|w| (w, steps.time(k))));
+            for q in &qs {
+                let labels = h.key.labels.with(label, &number(q[k]));
+                let row = out.push_absent(Key { labels: std::sync::Arc::new(labels), name: h.key.name });
+                row[k] = bucket_quantile(q[k], &scratch);
+            }
+        }
+        if let Some((worst, time)) = worst {
+            note_repair(ev, &h.name, worst, time, &c.args[0]);
+        }
+    }
+    ev.unnamed(out).map(Val::Vector)
+}
+
+/// `histogram_fraction(lower, upper, buckets)`.
+pub(super) fn fraction(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
+    let (lower, upper) = (ev.scalar(&c.args[0], steps)?, ev.scalar(&c.args[1], steps)?);
+    let grid = ev.grid(&c.args[2], steps)?;
+    let mut out = Grid::empty(steps.count);
+    let mut scratch = Vec::new();
+    for h in histograms(ev, &grid, &c.args[2]) {
+        let row = out.push_absent(h.key);
+        for (k, cell) in row.iter_mut().enumerate() {
+            buckets(&grid, &h.rows, k, &mut scratch);
+            if !scratch.is_empty() {
+                *cell = bucket_fraction(lower[k], upper[k], &scratch);
+            }
+        }
+    }
+    ev.unnamed(out).map(Val::Vector)
+}
+
+/// Functions of native histograms: floats have nothing to give them.
+pub(super) fn native_only(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
+    ev.vector(&c.args[0], steps)?;
+    Ok(Val::Vector(Vector::dense(Grid::empty(steps.count))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(f64, f64)]) -> Vec<Bucket> {
+        pairs.iter().map(|(upper, count)| Bucket { upper: *upper, count: *count }).collect()
+    }
+
+    #[test]
+    fn quantiles_and_shares() {
+        let b = of(&[(0.1, 10.0), (0.2, 30.0), (1.0, 30.0), (f64::INFINITY, 40.0)]);
+        assert_eq!(bucket_quantile(0.5, &b), 0.15000000000000002);
+        assert_eq!(bucket_quantile(0.9, &b), 1.0, "beyond the last finite bound");
+        assert_eq!(bucket_quantile(0.1, &b), 0.04000000000000001);
+        assert!(bucket_quantile(0.5, &b[..3]).is_nan(), "no +Inf bucket");
+        assert_eq!(bucket_fraction(0.0, 0.2, &b), 0.75);
+        assert_eq!(bucket_fraction(0.1, f64::INFINITY, &b), 0.75);
+        assert_eq!(bucket_fraction(0.2, 0.1, &b), 0.0);
+    }
+
+    #[test]
+    fn decreases_are_repaired() {
+        let mut b = of(&[(0.1, 10.0), (0.2, 9.0), (1.0, 12.0), (f64::INFINITY, 12.000_000_000_000_002)]);
+        assert_eq!(repair(&mut b), Some((0.2, 0.2, 1.0)));
+        assert_eq!(b.iter().map(|b| b.count).collect::<Vec<_>>(), [10.0, 10.0, 12.0, 12.0]);
+    }
+}

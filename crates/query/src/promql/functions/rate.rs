@@ -1,0 +1,145 @@
+//! Rates of counters, differences and trends of gauges.
+
+use super::super::sum::Sum;
+use super::super::vector::ABSENT;
+use super::super::window::{Windows, seconds};
+
+/// Where a counter went down.
+fn find_resets(values: &[f64]) -> Vec<u32> {
+    // One pass without branches tells whether there is any; most series have none.
+    if !values.windows(2).fold(false, |any, p| any | (p[1] < p[0])) {
+        return Vec::new();
+    }
+    let at = |i: usize| u32::try_from(i).unwrap_or(u32::MAX);
+    values.windows(2).enumerate().filter(|(_, p)| p[1] < p[0]).map(|(i, _)| at(i + 1)).collect()
+}
+
+/// `rate`, `increase` and `delta`: the difference between the ends of the window, extrapolated to its borders.
+#[inline(always)]
+fn extrapolated(w: &Windows<'_>, out: &mut [f64], counter: bool, per_second: bool) {
+    let resets = if counter { find_resets(w.values) } else { Vec::new() };
+    let mut reset_at = 0;
+    let divisor = if per_second { seconds(w.range) } else { 1.0 };
+    let edges = w.edges();
+    let values = w.values;
+    let mut last_lo = 0;
+    for ((cell, (lo, hi)), edge) in out.iter_mut().zip(&w.plan.spans).zip(edges) {
+        if edge.sampled <= 0.0 {
+            *cell = ABSENT;
+            continue;
+        }
+        let first = values[*lo as usize];
+        let mut increase = values[*hi as usize - 1] - first;
+        if !resets.is_empty() {
+            if *lo < last_lo {
+                reset_at = 0;
+            }
+            last_lo = *lo;
+            while resets.get(reset_at).is_some_and(|r| *r <= *lo) {
+                reset_at += 1;
+            }
+            for r in resets[reset_at..].iter().take_while(|r| **r < *hi) {
+                increase += values[*r as usize - 1];
+            }
+        }
+        let mut to_start = edge.to_start;
+        if counter && increase > 0.0 && first >= 0.0 {
+            // A counter begins at zero: do not reach out to where it would have been negative.
+            let to_zero = edge.sampled * (first / increase);
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
+        }
+        let factor = (edge.sampled + to_start + edge.to_end) / edge.sampled / divisor;
+        *cell = increase * factor;
+    }
+}
+
+pub(super) fn rate(w: &Windows<'_>, out: &mut [f64]) {
+    extrapolated(w, out, true, true);
+}
+
+pub(super) fn increase(w: &Windows<'_>, out: &mut [f64]) {
+    extrapolated(w, out, true, false);
+}
+
+pub(super) fn delta(w: &Windows<'_>, out: &mut [f64]) {
+    extrapolated(w, out, false, false);
+}
+
+pub(super) fn irate(w: &Windows<'_>, out: &mut [f64]) {
+    w.each(out, |_, times, values| {
+        let n = values.len();
+        if n < 2 {
+            return ABSENT;
+        }
+        let (before, last) = (values[n - 2], values[n - 1]);
+        // After a reset the counter has counted from zero.
+        let increase = if last < before { last } else { last - before };
+        let interval = seconds(times[n - 1] - times[n - 2]);
+        if interval == 0.0 { ABSENT } else { increase / interval }
+    });
+}
+
+pub(super) fn idelta(w: &Windows<'_>, out: &mut [f64]) {
+    w.each(out, |_, _, values| {
+        let n = values.len();
+        if n < 2 { ABSENT } else { values[n - 1] - values[n - 2] }
+    });
+}
+
+/// Slope per second and value at `origin` of the line through the samples.
+fn regression(times: &[i64], values: &[f64], origin: i64) -> (f64, f64) {
+    if values.iter().all(|v| *v == values[0]) {
+        return if values[0].is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, values[0]) };
+    }
+    let (mut x, mut y, mut xy, mut x2) = (Sum::default(), Sum::default(), Sum::default(), Sum::default());
+    let mut n = 0.0;
+    for (t, v) in times.iter().zip(values) {
+        let at = seconds(t - origin);
+        n += 1.0;
+        x.add(at);
+        y.add(*v);
+        xy.add(at * v);
+        x2.add(at * at);
+    }
+    let covariance = xy.value() - x.value() * y.value() / n;
+    let variance = x2.value() - x.value() * x.value() / n;
+    let slope = covariance / variance;
+    (slope, y.value() / n - slope * x.value() / n)
+}
+
+pub(super) fn deriv(w: &Windows<'_>, out: &mut [f64]) {
+    w.each(out, |_, times, values| {
+        // Times relative to the first sample keep their digits.
+        if values.len() < 2 { ABSENT } else { regression(times, values, times[0]).0 }
+    });
+}
+
+pub(super) fn predict_linear(w: &Windows<'_>, out: &mut [f64]) {
+    w.each(out, |k, times, values| {
+        if values.len() < 2 {
+            return ABSENT;
+        }
+        let (slope, intercept) = regression(times, values, w.steps.time(k));
+        slope * w.scalars[0][k] + intercept
+    });
+}
+
+/// Holt's linear method.
+pub(super) fn smooth(w: &Windows<'_>, out: &mut [f64]) {
+    w.each(out, |k, _, values| {
+        if values.len() < 2 {
+            return ABSENT;
+        }
+        let (level_factor, trend_factor) = (w.scalars[0][k], w.scalars[1][k]);
+        let (mut before, mut level, mut trend) = (0.0, values[0], values[1] - values[0]);
+        for (i, v) in values.iter().enumerate().skip(1) {
+            if i > 1 {
+                trend = trend_factor * (level - before) + (1.0 - trend_factor) * trend;
+            }
+            (before, level) = (level, level_factor * v + (1.0 - level_factor) * (level + trend));
+        }
+        level
+    });
+}

@@ -1,0 +1,61 @@
+//! What a query answers.
+
+use std::sync::Arc;
+
+use skopos_model::Labels;
+
+/// A value at the time asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The series' labels.
+    pub labels: Arc<Labels>,
+    /// Unix milliseconds.
+    pub time: i64,
+    /// Value.
+    pub value: f64,
+}
+
+/// A series with its points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Points {
+    /// The series' labels.
+    pub labels: Arc<Labels>,
+    /// Unix milliseconds, ascending.
+    pub times: Vec<i64>,
+    /// One value a time.
+    pub values: Vec<f64>,
+}
+
+/// Result of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// One number.
+    Scalar {
+        /// Unix milliseconds.
+        time: i64,
+        /// Value.
+        value: f64,
+    },
+    /// A text.
+    Text {
+        /// Unix milliseconds.
+        time: i64,
+        /// Text.
+        text: String,
+    },
+    /// A value a series.
+    Vector(Vec<Sample>),
+    /// Points a series.
+    Matrix(Vec<Points>),
+}
+
+/// Result and what is to be said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryOutput {
+    /// Result.
+    pub value: Value,
+    /// Results that are likely not what was meant, with their position in the query.
+    pub warnings: Vec<String>,
+    /// Things worth knowing, with their position in the query.
+    pub infos: Vec<String>,
+}

@@ -1,0 +1,7 @@
+//! Tests of parsing and evaluation.
+
+mod conformance;
+mod memory;
+mod properties;
+mod script;
+mod syntax;

@@ -1,0 +1,412 @@
+//! Runs scripts of Prometheus' test language (`load`, `eval`, `expect`, `clear`).
+
+use std::sync::Arc;
+
+use skopos_model::Labels;
+
+use super::super::vector::ABSENT;
+use super::super::vector::is_absent;
+use super::super::{Engine, EngineOptions, Kind, Points, QueryOutput, Value, parse};
+use super::memory::{Memory, context};
+
+/// One `eval` and how it went.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) line: usize,
+    pub(crate) query: String,
+    /// Whether native histograms are in play, in the data or in what is expected.
+    pub(crate) native: bool,
+    pub(crate) result: Result<(), String>,
+}
+
+#[derive(Debug, Default)]
+struct Expect {
+    fail: Option<Option<Message>>,
+    warn: Vec<Option<Message>>,
+    info: Vec<Option<Message>>,
+    no_warn: bool,
+    no_info: bool,
+    ordered: bool,
+    text: Option<String>,
+    range_vector: Option<(i64, i64, i64)>,
+    scalar: Option<f64>,
+    series: Vec<(Arc<Labels>, Vec<f64>)>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Exact(String),
+    Regex(regex::Regex),
+}
+
+impl Message {
+    fn takes(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(m) => m == text,
+            Self::Regex(r) => r.is_match(text),
+        }
+    }
+}
+
+/// Splits `name{…} points` into labels and points.
+fn series_line(line: &str) -> Result<(Arc<Labels>, &str), String> {
+    let mut quote = None;
+    let mut depth = 0;
+    let mut escaped = false;
+    let mut end = line.len();
+    for (i, c) in line.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(q), '\\') if q != '`' => escaped = true,
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(c),
+            (None, '{') => depth += 1,
+            (None, '}') => depth -= 1,
+            (None, c) if c.is_whitespace() && depth == 0 && !line[i..].trim_start().starts_with('{') => {
+                end = i;
+                break;
+            }
+            _ => {}
+        }
+        if depth == 0 && c == '}' && quote.is_none() {
+            end = i + 1;
+            break;
+        }
+    }
+    let (text, points) = line.split_at(end);
+    let text = text.trim();
+    if points.starts_with('@') {
+        return Err("start timestamps".to_owned());
+    }
+    if text == "{}" {
+        return Ok((Arc::default(), points.trim()));
+    }
+    let expr = parse(text).map_err(|e| format!("{text}: {e}"))?;
+    let Kind::Selector(s) = expr.kind else { return Err(format!("{text} is no series")) };
+    let labels: Labels = s.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())).collect();
+    Ok((Arc::new(labels), points.trim()))
+}
+
+fn number(text: &str) -> Option<f64> {
+    match text {
+        "stale" => None,
+        "Inf" | "+Inf" | "inf" | "+inf" => Some(f64::INFINITY),
+        "-Inf" | "-inf" => Some(f64::NEG_INFINITY),
+        "NaN" | "nan" => Some(f64::NAN),
+        _ => {
+            let (sign, digits) = match text.as_bytes().first()? {
+                b'-' => (-1.0, &text[1..]),
+                b'+' => (1.0, &text[1..]),
+                _ => (1.0, text),
+            };
+            super::super::token::parse_number(digits).map(|n| sign * n)
+        }
+    }
+}
+
+/// `1 2+3x4 _ _x2 stale`; absent points are [`ABSENT`] and stale ones `None`.
+fn points(text: &str) -> Result<Vec<Option<f64>>, String> {
+    let mut out = Vec::new();
+    for word in text.split_whitespace() {
+        let (head, times) = match word.rsplit_once('x') {
+            Some((head, n)) => (head, Some(n.parse::<usize>().map_err(|e| format!("{word}: {e}"))?)),
+            _ => (word, None),
+        };
+        if head == "_" {
+            out.extend(std::iter::repeat_n(Some(ABSENT), times.unwrap_or(1)));
+            continue;
+        }
+        if head == "stale" {
+            out.extend(std::iter::repeat_n(None, times.map_or(1, |n| n + 1)));
+            continue;
+        }
+        // A sign that is neither first nor of an exponent separates start and increment.
+        let cut = head
+            .char_indices()
+            .skip(1)
+            .find(|(i, c)| matches!(c, '+' | '-') && !head[..*i].ends_with(['e', 'E']))
+            .map(|(i, _)| i)
+            .filter(|_| times.is_some());
+        let (start, step) = cut.map_or((head, "0"), |i| head.split_at(i));
+        let mut value = number(start).ok_or_else(|| format!("{word} is no point"))?;
+        let step = number(step).ok_or_else(|| format!("{word} is no point"))?;
+        for _ in 0..=times.unwrap_or(0) {
+            out.push(Some(value));
+            if step != 0.0 {
+                value += step;
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn millis(text: &str) -> Result<i64, String> {
+    let (sign, rest) = text.strip_prefix('-').map_or((1, text), |r| (-1, r));
+    let seconds = match rest.parse::<f64>() {
+        Ok(s) => s,
+        Err(_) => super::super::duration::parse_seconds(rest)?.ok_or_else(|| format!("{text} is no duration"))?,
+    };
+    Ok(sign * super::super::duration::to_ms(seconds))
+}
+
+fn message(rest: &str) -> Result<Option<Message>, String> {
+    let rest = rest.trim();
+    if let Some(m) = rest.strip_prefix("msg:") {
+        return Ok(Some(Message::Exact(m.trim().to_owned())));
+    }
+    if let Some(m) = rest.strip_prefix("regex:") {
+        return regex::Regex::new(m.trim()).map(|r| Some(Message::Regex(r))).map_err(|e| e.to_string());
+    }
+    Ok(None)
+}
+
+fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
+    if let Some(rest) = line.strip_prefix("expect ") {
+        let rest = rest.trim();
+        let (kind, more) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        match kind {
+            "fail" => expect.fail = Some(message(more)?),
+            "warn" => expect.warn.push(message(more)?),
+            "info" => expect.info.push(message(more)?),
+            "no_warn" => expect.no_warn = true,
+            "no_info" => expect.no_info = true,
+            "ordered" => expect.ordered = true,
+            "string" => {
+                let Kind::Text(t) = parse(more).map_err(|e| e.to_string())?.kind else { return Err("no string".to_owned()) };
+                expect.text = Some(t);
+            }
+            "range" => {
+                let words: Vec<&str> = more.split_whitespace().collect();
+                let ["vector", "from", a, "to", b, "step", c] = words[..] else { return Err(format!("bad line {line}")) };
+                expect.range_vector = Some((millis(a)?, millis(b)?, millis(c)?));
+            }
+            _ => return Err(format!("unknown expectation {line}")),
+        }
+        return Ok(());
+    }
+    if let Some(m) = line.strip_prefix("expected_fail_message ") {
+        expect.fail = Some(Some(Message::Exact(m.trim().to_owned())));
+        return Ok(());
+    }
+    if let Some(n) = number(line) {
+        expect.scalar = Some(n);
+        return Ok(());
+    }
+    let (labels, rest) = series_line(line)?;
+    let values = points(rest)?.into_iter().map(|p| p.unwrap_or(ABSENT)).collect();
+    expect.series.push((labels, values));
+    Ok(())
+}
+
+fn same(a: f64, b: f64) -> bool {
+    if a.is_nan() || b.is_nan() {
+        return a.is_nan() && b.is_nan();
+    }
+    if a == b {
+        return true;
+    }
+    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < 1e-6 * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < 1e-6
+}
+
+/// Compares points with those expected at `start`, `start + step`, ….
+fn check_points(got: &[Points], expect: &Expect, start: i64, step: i64) -> Result<(), String> {
+    let wanted: Vec<_> = expect.series.iter().filter(|(_, v)| v.iter().any(|v| !is_absent(*v))).collect();
+    if got.len() != wanted.len() {
+        return Err(format!("{} series, expected {}: {:?}", got.len(), wanted.len(), got));
+    }
+    for (labels, values) in wanted {
+        let Some(found) = got.iter().find(|p| p.labels == *labels) else {
+            return Err(format!("no series {labels} in {got:?}"));
+        };
+        let times = (0..).map(|i| start + i * step);
+        let points: Vec<(i64, f64)> = times.zip(values).filter(|(_, v)| !is_absent(**v)).map(|(t, v)| (t, *v)).collect();
+        let actual: Vec<(i64, f64)> = found.times.iter().copied().zip(found.values.iter().copied()).collect();
+        let equal = points.len() == actual.len() && points.iter().zip(&actual).all(|(a, b)| a.0 == b.0 && same(a.1, b.1));
+        if !equal {
+            return Err(format!("{labels}: got {actual:?}, expected {points:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_notes(kind: &str, got: &[String], wanted: &[Option<Message>], none: bool) -> Result<(), String> {
+    if none && !got.is_empty() {
+        return Err(format!("unexpected {kind}: {got:?}"));
+    }
+    if !wanted.is_empty() && got.is_empty() {
+        return Err(format!("expected {kind}, got none"));
+    }
+    for m in wanted.iter().flatten() {
+        if !got.iter().any(|g| m.takes(g)) {
+            return Err(format!("no {kind} like {m:?} in {got:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_instant(out: &QueryOutput, expect: &Expect) -> Result<(), String> {
+    match &out.value {
+        Value::Scalar { value, .. } => {
+            let wanted = expect.scalar.ok_or_else(|| format!("got scalar {value}"))?;
+            if same(*value, wanted) { Ok(()) } else { Err(format!("got {value}, expected {wanted}")) }
+        }
+        Value::Text { text, .. } => {
+            if expect.text.as_ref() == Some(text) { Ok(()) } else { Err(format!("got {text:?}, expected {:?}", expect.text)) }
+        }
+        Value::Vector(samples) => {
+            if expect.ordered {
+                let order: Vec<_> = samples.iter().map(|s| &s.labels).collect();
+                let wanted: Vec<_> = expect.series.iter().map(|(l, _)| l).collect();
+                if order != wanted {
+                    return Err(format!("order {order:?}, expected {wanted:?}"));
+                }
+            }
+            let points = |s: &super::super::Sample| Points { labels: Arc::clone(&s.labels), times: vec![0], values: vec![s.value] };
+            check_points(&samples.iter().map(points).collect::<Vec<_>>(), expect, 0, 1)
+        }
+        Value::Matrix(m) => {
+            let (start, _, step) = expect.range_vector.ok_or("got a range vector")?;
+            check_points(m, expect, start, step)
+        }
+    }
+}
+
+enum At {
+    Instant(i64),
+    Range(i64, i64, i64),
+}
+
+/// Engine as upstream's test runner has it.
+pub(crate) fn engine() -> Engine {
+    Engine::new(EngineOptions { experimental: true, delayed_name_removal: true, ..EngineOptions::default() })
+}
+
+fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -> Result<(), String> {
+    let evaluated = parse(query).and_then(|expr| match at {
+        At::Instant(t) => engine.instant(store, &expr, *t, &context()).map(|out| (expr, out)),
+        At::Range(a, b, s) => engine.range(store, &expr, *a, *b, *s, &context()).map(|out| (expr, out)),
+    });
+    let (expr, out) = match (evaluated, &expect.fail) {
+        (Err(_), Some(None)) => return Ok(()),
+        (Err(e), Some(Some(m))) => {
+            return if m.takes(&e.to_string()) { Ok(()) } else { Err(format!("failed with {e}, expected {m:?}")) };
+        }
+        (Err(e), None) => return Err(e.to_string()),
+        (Ok(out), Some(_)) => return Err(format!("expected to fail, got {out:?}")),
+        (Ok(found), None) => found,
+    };
+    check_notes("warning", &out.warnings, &expect.warn, expect.no_warn)?;
+    check_notes("info", &out.infos, &expect.info, expect.no_info)?;
+    match (at, &out.value) {
+        (At::Range(a, _, s), Value::Matrix(m)) => return check_points(m, expect, *a, *s),
+        (At::Range(..), other) => return Err(format!("range query gave {other:?}")),
+        (At::Instant(_), _) => check_instant(&out, expect)?,
+    }
+    // An instant query is a range query of one step, and printing changes nothing.
+    if let (At::Instant(t), Value::Vector(samples)) = (at, &out.value) {
+        let printed = parse(&expr.to_string()).map_err(|e| format!("printed {expr}: {e}"))?;
+        if printed != expr {
+            return Err(format!("printed {expr} reads back as another expression"));
+        }
+        let again = engine.range(store, &printed, *t, *t, 60_000, &context()).map_err(|e| format!("as range: {e}"))?;
+        let Value::Matrix(m) = again.value else { return Err("range query gave no matrix".to_owned()) };
+        let series: Vec<_> = samples.iter().map(|s| (Arc::clone(&s.labels), vec![s.value])).collect();
+        check_points(&m, &Expect { series, ..Expect::default() }, *t, 1).map_err(|e| format!("as range: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Runs a script; the outcome of each `eval` in order.
+pub(crate) fn run_script(text: &str) -> Vec<Outcome> {
+    let engine = engine();
+    let lines: Vec<&str> = text.lines().map(str::trim).map(|l| if l.starts_with('#') { "" } else { l }).collect();
+    let (mut store, mut native, mut broken) = (Memory::default(), false, None);
+    let mut out = Vec::new();
+    let mut i = 0;
+    while i < lines.len() {
+        let (line, number_of_line) = (lines[i], i + 1);
+        i += 1;
+        if line.is_empty() {
+            continue;
+        }
+        let mut block = Vec::new();
+        while i < lines.len() && !lines[i].is_empty() && line != "clear" {
+            block.push(lines[i]);
+            i += 1;
+        }
+        let command = line.split_whitespace().next().unwrap_or("");
+        if command == "clear" {
+            (store, native, broken) = (Memory::default(), false, None);
+        } else if command.starts_with("load") {
+            native |= command == "load_with_nhcb";
+            let loaded = millis(line[command.len()..].trim()).and_then(|step| load(&mut store, step, &block, &mut native));
+            broken = broken.or(loaded.err());
+        } else {
+            let (mut expect, mut parsed) = (Expect::default(), Ok(()));
+            let mut with_native = native;
+            match command {
+                "eval_fail" => expect.fail = Some(None),
+                "eval_warn" => expect.warn.push(None),
+                "eval_info" => expect.info.push(None),
+                "eval_ordered" => expect.ordered = true,
+                _ => {}
+            }
+            for l in &block {
+                if l.contains("{{") {
+                    with_native = true;
+                } else if parsed.is_ok() {
+                    parsed = expectation(l, &mut expect);
+                }
+            }
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (at, query) = match words[..] {
+                [_, "instant", "at", t, ..] => (millis(t).map(At::Instant), rest_after(line, 4)),
+                [_, "range", "from", a, "to", b, "step", s, ..] => {
+                    let times = millis(a).and_then(|a| Ok(At::Range(a, millis(b)?, millis(s)?)));
+                    (times, rest_after(line, 8))
+                }
+                _ => (Err(format!("unknown command {line}")), ""),
+            };
+            let result = match (&broken, parsed, at) {
+                (Some(b), _, _) => Err(format!("load: {b}")),
+                (_, Err(e), _) | (_, _, Err(e)) => Err(e),
+                _ if block.iter().any(|l| l.contains("{{")) => Err("expects native histograms".to_owned()),
+                (None, Ok(()), Ok(at)) => run(&engine, &store, &at, query, &expect),
+            };
+            out.push(Outcome { line: number_of_line, query: query.to_owned(), native: with_native, result });
+        }
+    }
+    out
+}
+
+fn load(store: &mut Memory, step: i64, lines: &[&str], native: &mut bool) -> Result<(), String> {
+    for line in lines {
+        if line.contains("{{") {
+            *native = true;
+            continue;
+        }
+        let (labels, rest) = series_line(line)?;
+        for (i, point) in (0..).zip(points(rest)?) {
+            match point {
+                Some(v) if is_absent(v) => {}
+                Some(v) => store.add(&labels, i * step, v),
+                None => store.add(&labels, i * step, ABSENT),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rest_after(line: &str, words: usize) -> &str {
+    let mut rest = line;
+    for _ in 0..words {
+        rest = rest.trim_start();
+        rest = &rest[rest.find(char::is_whitespace).unwrap_or(rest.len())..];
+    }
+    rest.trim()
+}

@@ -1,0 +1,274 @@
+//! Which samples belong to which step: worked out once for each distinct vector of timestamps, by index.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::vector::{ABSENT, Matrix, RowSource, Steps, is_absent};
+use crate::metrics::Series;
+
+/// Plans kept at once. Targets scraped at their own moments have a vector of timestamps each.
+const PLANS_MAX: usize = 1024;
+
+/// Sample windows of one vector of timestamps.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// First sample and the one after the last, by step.
+    pub(crate) spans: Vec<(u32, u32)>,
+    /// What extrapolation needs, worked out when first asked for.
+    edges: OnceCell<Vec<Edge>>,
+}
+
+/// Times around a window's samples, seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Edge {
+    /// From the first sample to the last; zero when there are fewer than two.
+    pub(crate) sampled: f64,
+    /// From the window's start to the first sample, shortened when no sample was due there.
+    pub(crate) to_start: f64,
+    /// From the last sample to the window's end, likewise.
+    pub(crate) to_end: f64,
+}
+
+fn index(i: usize) -> u32 {
+    u32::try_from(i).unwrap_or(u32::MAX)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds of a window are far below 2^53")]
+pub(crate) fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+impl Plan {
+    /// Windows `(end - range, end]`.
+    pub(crate) fn new(times: &[i64], ends: &[i64], range: i64) -> Self {
+        let (mut lo, mut hi) = (0, 0);
+        let mut last_end = i64::MIN;
+        let spans = ends
+            .iter()
+            .map(|end| {
+                if *end < last_end {
+                    (lo, hi) = (0, 0);
+                }
+                last_end = *end;
+                let start = end.saturating_sub(range);
+                hi += times[hi..].iter().take_while(|t| **t <= *end).count();
+                lo += times[lo..hi.max(lo)].iter().take_while(|t| **t <= start).count();
+                (index(lo.min(hi)), index(hi))
+            })
+            .collect();
+        Self { spans, edges: OnceCell::new() }
+    }
+
+    /// See [`Edge`].
+    pub(crate) fn edges(&self, times: &[i64], ends: &[i64], range: i64) -> &[Edge] {
+        self.edges.get_or_init(|| {
+            let edge = |(span, end): (&(u32, u32), &i64)| {
+                let (lo, hi) = (span.0 as usize, span.1 as usize);
+                if hi < lo + 2 {
+                    return Edge::default();
+                }
+                let (first, last) = (times[lo], times[hi - 1]);
+                let sampled = seconds(last - first);
+                #[allow(clippy::cast_precision_loss, reason = "sample counts are far below 2^53")]
+                let average = sampled / (hi - lo - 1) as f64;
+                let (mut to_start, mut to_end) = (seconds(first - (end - range)), seconds(end - last));
+                // A sample further from the edge than one and a tenth intervals means the series begins or ends
+                // inside the window: reach out half an interval only.
+                if to_start >= average * 1.1 {
+                    to_start = average / 2.0;
+                }
+                if to_end >= average * 1.1 {
+                    to_end = average / 2.0;
+                }
+                Edge { sampled, to_start, to_end }
+            };
+            self.spans.iter().zip(ends).map(edge).collect()
+        })
+    }
+}
+
+/// Plans by vector of timestamps. The address identifies it: the caller keeps the series alive meanwhile.
+struct Plans<P> {
+    by_address: HashMap<usize, Rc<P>>,
+    last: Option<(usize, Rc<P>)>,
+}
+
+impl<P> Default for Plans<P> {
+    fn default() -> Self {
+        Self { by_address: HashMap::new(), last: None }
+    }
+}
+
+impl<P> Plans<P> {
+    fn get(&mut self, times: &Arc<[i64]>, make: impl FnOnce(&[i64]) -> P) -> Rc<P> {
+        let address = times.as_ptr().addr();
+        if let Some((last, plan)) = &self.last
+            && *last == address
+        {
+            return Rc::clone(plan);
+        }
+        if self.by_address.len() >= PLANS_MAX && !self.by_address.contains_key(&address) {
+            self.by_address.clear();
+        }
+        let plan = Rc::clone(self.by_address.entry(address).or_insert_with(|| Rc::new(make(times))));
+        self.last = Some((address, Rc::clone(&plan)));
+        plan
+    }
+}
+
+/// The most recent sample of each step, not older than the lookback.
+pub(crate) struct LatestRows {
+    series: Rc<Vec<Series>>,
+    /// Moments looked at, by step.
+    ends: Vec<i64>,
+    lookback: i64,
+    /// Yield the sample's time (seconds) instead of its value.
+    times: bool,
+    plans: Plans<Vec<u32>>,
+}
+
+impl LatestRows {
+    pub(crate) fn new(series: Rc<Vec<Series>>, ends: Vec<i64>, lookback: i64, times: bool) -> Self {
+        Self { series, ends, lookback, times, plans: Plans::default() }
+    }
+}
+
+impl RowSource for LatestRows {
+    fn row(&mut self, index: usize, out: &mut [f64]) {
+        let series = &self.series[index];
+        if self.ends.len() == 1 {
+            // One step: a search is cheaper than a plan.
+            let end = self.ends[0];
+            let at = series.timestamps.partition_point(|t| *t <= end);
+            out[0] = match at.checked_sub(1) {
+                Some(i) if series.timestamps[i] > end.saturating_sub(self.lookback) => self.cell(series, i),
+                _ => ABSENT,
+            };
+            return;
+        }
+        let (ends, lookback) = (&self.ends, self.lookback);
+        let plan = self.plans.get(&series.timestamps, |times| {
+            let latest = |(lo, hi): &(u32, u32)| if hi > lo { hi - 1 } else { u32::MAX };
+            Plan::new(times, ends, lookback).spans.iter().map(latest).collect()
+        });
+        if self.times {
+            for (cell, i) in out.iter_mut().zip(plan.iter()) {
+                *cell = if *i == u32::MAX { ABSENT } else { self.cell(series, *i as usize) };
+            }
+            return;
+        }
+        let values = &series.values[..];
+        for (cell, i) in out.iter_mut().zip(plan.iter()) {
+            // Out of range stands for "no sample"; a stale marker is the absent cell itself.
+            *cell = values.get(*i as usize).copied().unwrap_or(ABSENT);
+        }
+    }
+}
+
+impl LatestRows {
+    fn cell(&self, series: &Series, i: usize) -> f64 {
+        let value = series.values[i];
+        if self.times && !is_absent(value) { seconds(series.timestamps[i]) } else { value }
+    }
+}
+
+/// One series' samples with its windows: what a function over a range sees.
+pub(crate) struct Windows<'a> {
+    pub(crate) times: &'a [i64],
+    pub(crate) values: &'a [f64],
+    pub(crate) plan: &'a Plan,
+    /// End of each window, Unix milliseconds.
+    pub(crate) ends: &'a [i64],
+    /// Length of the windows, milliseconds.
+    pub(crate) range: i64,
+    /// The step's own time (windows may be shifted from it), Unix milliseconds.
+    pub(crate) steps: Steps,
+    /// Scalar arguments, a cell a step each.
+    pub(crate) scalars: &'a [Vec<f64>],
+}
+
+/// A function over a range: fills one row.
+pub(crate) type WindowFn = fn(&Windows<'_>, &mut [f64]);
+
+impl Windows<'_> {
+    /// Fills each cell from its window's times and values; windows without samples stay absent.
+    #[inline(always)]
+    pub(crate) fn each(&self, out: &mut [f64], mut f: impl FnMut(usize, &[i64], &[f64]) -> f64) {
+        for (k, (cell, (lo, hi))) in out.iter_mut().zip(&self.plan.spans).enumerate() {
+            let (lo, hi) = (*lo as usize, *hi as usize);
+            *cell = if lo < hi { f(k, &self.times[lo..hi], &self.values[lo..hi]) } else { ABSENT };
+        }
+    }
+
+    pub(crate) fn edges(&self) -> &[Edge] {
+        self.plan.edges(self.times, self.ends, self.range)
+    }
+}
+
+/// Rows of a function over a range.
+pub(crate) struct WindowRows {
+    matrix: Matrix,
+    steps: Steps,
+    scalars: Vec<Vec<f64>>,
+    function: WindowFn,
+    plans: Plans<Plan>,
+}
+
+impl WindowRows {
+    pub(crate) fn new(matrix: Matrix, steps: Steps, scalars: Vec<Vec<f64>>, function: WindowFn) -> Self {
+        Self { matrix, steps, scalars, function, plans: Plans::default() }
+    }
+}
+
+impl RowSource for WindowRows {
+    fn row(&mut self, index: usize, out: &mut [f64]) {
+        let m = &self.matrix;
+        let series = &m.series[index];
+        // Stale markers are no samples of a window. They are rare: look for any NaN first.
+        if series.values.iter().any(|v| v.is_nan()) && series.values.iter().any(|v| is_absent(*v)) {
+            let (times, values) = without_stale(series);
+            let plan = Plan::new(&times, &m.ends, m.range);
+            let windows = Windows {
+                times: &times,
+                values: &values,
+                plan: &plan,
+                ends: &m.ends,
+                range: m.range,
+                steps: self.steps,
+                scalars: &self.scalars,
+            };
+            (self.function)(&windows, out);
+            return;
+        }
+        let plan = self.plans.get(&series.timestamps, |times| Plan::new(times, &m.ends, m.range));
+        let windows = Windows {
+            times: &series.timestamps,
+            values: &series.values,
+            plan: &plan,
+            ends: &m.ends,
+            range: m.range,
+            steps: self.steps,
+            scalars: &self.scalars,
+        };
+        (self.function)(&windows, out);
+    }
+}
+
+/// Samples that are no stale markers.
+pub(crate) fn without_stale(series: &Series) -> (Vec<i64>, Vec<f64>) {
+    series.timestamps.iter().zip(&series.values).filter(|(_, v)| !is_absent(**v)).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_open_on_the_left() {
+        let plan = Plan::new(&[0, 10, 20, 30], &[10, 20, 25, 100], 10);
+        assert_eq!(plan.spans, [(1, 2), (2, 3), (2, 3), (4, 4)]);
+        assert_eq!(Plan::new(&[], &[5], 10).spans, [(0, 0)]);
+    }
+}
