@@ -7,6 +7,7 @@ mod fingerprint;
 mod restore;
 mod state;
 
+pub(crate) use evaluate::generator_url;
 pub use evaluate::{EvalContext, Evaluation, evaluate_alerts, evaluate_recording};
 pub use fingerprint::fingerprint;
 pub use restore::{FOR_GRACE_MS, OUTAGE_TOLERANCE_MS, restore_alerts};

@@ -16,3 +16,7 @@ pub mod template;
 pub mod rules;
 pub mod alerting;
 pub mod slo;
+pub mod effect;
+pub mod notify;
+pub mod runbooks;
+pub mod engine;
