@@ -166,3 +166,6 @@ async fn insert_snapshot(connection: &mut SqliteConnection, state: SnapshotState
     Ok(())
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::LocalBlobs;
 use crate::catalog::Database;
 use crate::dedup::{Dedup, Seen};
-use crate::disk::Disk;
+use crate::disk::{Disk, FolderLock};
 use crate::error::{AppendError, StorageError};
 use crate::options::StoreOptions;
 use crate::record::{WalDecoder, WalPayload};
-use crate::stats::{DamagedFile, RecoveryStats, SignalStats, StoreStats};
+use crate::stats::{DamagedFile, RecoveryStats, SeriesStats, SignalStats, StoreStats};
 use crate::table::{FileMeta, Schema, Table};
 use crate::wal::{self, Apply, Wal, signal_index};
 
@@ -34,6 +34,9 @@ const ROOM_WAIT_MAX: Duration = if cfg!(test) { Duration::from_millis(50) } else
 
 /// How often the heads are looked at.
 const FLUSH_TICK: Duration = Duration::from_millis(250);
+
+/// Pause after upkeep has failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often merges are looked for.
 const MERGE_TICK: Duration = Duration::from_secs(5);
@@ -123,8 +126,8 @@ pub(crate) struct Parts {
     pub(crate) slots: [Slot; 3],
     pub(crate) decoder: Arc<dyn WalDecoder>,
     pub(crate) resolver: WithResolver,
-    /// Called when the files are known and before the log is replayed.
-    pub(crate) restored: Box<dyn FnOnce() -> Result<(), StorageError> + Send>,
+    /// Held as long as anything writes.
+    pub(crate) lock: Option<FolderLock>,
 }
 
 /// See the module.
@@ -149,6 +152,7 @@ pub(crate) struct Engine {
     recovery: RecoveryStats,
     background_error: Mutex<String>,
     stop: CancellationToken,
+    _lock: Option<FolderLock>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -250,7 +254,15 @@ impl Engine {
                 () = self.due.notified(), if period == FLUSH_TICK => {}
             }
             let result = work(Arc::clone(self)).await;
+            let failed = result.is_err();
             self.note_background(result);
+            if failed {
+                // A full disk does not get better by trying at each append.
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = tokio::time::sleep(RETRY_PAUSE) => {}
+                }
+            }
         }
     }
 
@@ -293,6 +305,7 @@ impl Engine {
             logs: signal(Signal::Logs),
             traces: signal(Signal::Traces),
             metrics: signal(Signal::Metrics),
+            series: SeriesStats::default(),
             wal: self.wal.stats(),
             merges: self.merges.load(Ordering::Relaxed),
             damaged: self.damaged.lock().clone(),

@@ -17,6 +17,8 @@ mod blob;
 mod scan;
 mod catalog;
 mod dedup;
+#[cfg(test)]
+mod duckdb_reader;
 mod disk;
 mod engine;
 mod head;
@@ -31,7 +33,7 @@ pub use error::{AppendError, StorageError};
 pub use options::StoreOptions;
 pub use record::{Encoding, Protocol, WalDecoder, WalPayload};
 pub use state::{Document, Expect, JournalEntry, JournalQuery, StateError, StateStore, StateWrite};
-pub use stats::{DamagedFile, RecoveryStats, SignalStats, StoreStats, WalStats};
+pub use stats::{DamagedFile, RecoveryStats, SeriesStats, SignalStats, StoreStats, WalStats};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -11,6 +11,8 @@ pub struct StoreStats {
     pub traces: SignalStats,
     /// Samples.
     pub metrics: SignalStats,
+    /// Series of samples.
+    pub series: SeriesStats,
     /// The write-ahead log.
     pub wal: WalStats,
     /// Merges done since the start.
@@ -42,6 +44,23 @@ pub struct SignalStats {
     pub file_bytes: u64,
     /// Flushes since the start.
     pub flushes: u64,
+}
+
+/// Figures of series and of samples that were not taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SeriesStats {
+    /// Series known.
+    pub series: u64,
+    /// Series with a sample in the open head.
+    pub active_series: u64,
+    /// Memory of labels and caches, bytes.
+    pub index_bytes: u64,
+    /// Samples older than the out-of-order window allows, since the start.
+    pub samples_too_old: u64,
+    /// Samples with impossible times, since the start.
+    pub samples_out_of_range: u64,
+    /// Samples that were there already (those noticed at once), since the start.
+    pub samples_duplicate: u64,
 }
 
 /// Figures of the write-ahead log.

@@ -43,6 +43,7 @@ pub(crate) type Apply = Box<dyn Fn(Batch, u64) + Send>;
 struct Pending {
     payload: WalPayload,
     batch: Batch,
+    /// Memory of body and rows.
     bytes: usize,
     claim: Option<DedupClaim>,
     done: oneshot::Sender<Result<(), AppendError>>,
@@ -121,8 +122,9 @@ impl Wal {
         batch: Batch,
         claim: Option<DedupClaim>,
     ) -> Result<oneshot::Receiver<Result<(), AppendError>>, AppendError> {
-        let bytes = record::size(&payload);
+        let bytes = payload.body.len() + memory(&batch);
         let (done, receiver) = oneshot::channel();
+        let size = record::size(&payload);
         let mut queue = self.shared.queue.lock();
         if let Some(reason) = &queue.failure {
             return Err(read_only(reason.clone()));
@@ -131,7 +133,7 @@ impl Wal {
             return Err(read_only("it is being shut down".to_owned()));
         }
         queue.waiting.push_back(Pending { payload, batch, bytes, claim, done });
-        queue.waiting_bytes += bytes;
+        queue.waiting_bytes += size;
         self.shared.in_flight.fetch_add(bytes, Ordering::Relaxed);
         // The writer waits for the first of a group, then for a full one.
         let wake = queue.waiting.len() == 1 || queue.waiting_bytes >= GROUP_BYTES;
@@ -190,6 +192,16 @@ impl Drop for Wal {
 
 fn read_only(reason: String) -> AppendError {
     AppendError::ReadOnly { reason, retry_after: Duration::from_secs(1) }
+}
+
+/// Memory of decoded rows, about.
+fn memory(batch: &Batch) -> usize {
+    match batch {
+        Batch::Logs(batch) => batch.memory(),
+        Batch::Spans(batch) => batch.memory(),
+        Batch::Samples(batch) => batch.values.capacity() * 16 + batch.series.capacity() * 8,
+        Batch::Series(series, _) => series.iter().map(|s| s.samples.len() * 16 + s.labels.len() * 64 + 64).sum(),
+    }
 }
 
 /// The writer thread: gathers a group, writes it, syncs, hands it on.

@@ -41,7 +41,7 @@ impl Engine {
     }
 
     /// Flushes all that is in the heads now.
-    pub(super) async fn flush_all(&self) -> Result<(), StorageError> {
+    pub(crate) async fn flush_all(&self) -> Result<(), StorageError> {
         let mut result = Ok(());
         for slot in self.slots.iter() {
             // What an earlier flush has left goes first, then what has come since.

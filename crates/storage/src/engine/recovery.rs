@@ -46,13 +46,12 @@ pub(super) fn damaged(file: &NewFile, reason: &StorageError) -> DamagedFile {
 impl Engine {
     /// Opens what is there and starts the log.
     pub(crate) async fn open(parts: Parts) -> Result<Arc<Self>, StorageError> {
-        let Parts { options, clock, disk, blobs, database, slots, decoder, resolver, restored } = parts;
+        let Parts { options, clock, disk, blobs, database, slots, decoder, resolver, lock } = parts;
         let (slots, blobs, clock) = (Arc::new(slots), Arc::new(blobs), Arc::clone(&clock));
         let schemas: Vec<_> = slots.iter().flat_map(|s| s.schemas.clone()).collect();
         let views = Arc::clone(&slots);
         database.sync_schemas(&schemas, move || views.iter().flat_map(|s| s.table.views()).collect(), clock.now_nanos()).await?;
         let damaged = load_files(&slots, &blobs, &database).await?;
-        restored()?;
         let positions = database.positions().await?;
         for (signal, position) in &positions {
             slots[signal_index(*signal)].position.store(*position, Ordering::SeqCst);
@@ -107,6 +106,7 @@ impl Engine {
             recovery,
             background_error: Mutex::default(),
             stop: CancellationToken::new(),
+            _lock: lock,
         });
         engine.free_log()?;
         Ok(engine)

@@ -67,7 +67,7 @@ impl Rig {
             slots,
             decoder: Arc::new(BatchDecoder),
             resolver: Box::new(|with| with(&mut NoSeries)),
-            restored: Box::new(|| Ok(())),
+            lock: None,
         })
         .await?;
         Ok(Self { engine, tables, clock })
