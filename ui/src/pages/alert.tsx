@@ -1,1 +1,99 @@
-export default function Page() { return <div />; }
+/** One alert: condition, value, impact, who was told, and the way on: SLO, metric, trace, logs, runbook. */
+import { useParams } from '@tanstack/react-router';
+import { useEffect } from 'react';
+import { useAlert, useRanged } from '../api/hooks';
+import type { AlertDetail } from '../api/types';
+import { TimeChart } from '../charts/TimeChart';
+import { useRange, usePreferences } from '../app/context';
+import { Async } from '../components/Async';
+import { Link } from '../components/Link';
+import { severityState, Status } from '../components/Status';
+import { quote } from '../lib/filter';
+import { significant } from '../lib/format';
+import { ago, clock, millis, stamp, zoneName } from '../lib/time';
+import { matrixFrame, promRange, type PromMatrix } from '../lib/prom';
+
+export default function AlertPage() {
+  const { fingerprint } = useParams({ strict: false }) as { fingerprint: string };
+  const alert = useAlert(fingerprint);
+  return <Async query={alert} skeleton={6}>{(data) => <View alert={data} />}</Async>;
+}
+
+/** The left side of a comparison: what is drawn against the threshold on the right. */
+function sides(expr: string): { left: string; threshold: number } | null {
+  const flat = expr.replace(/#.*$/gm, '').replace(/\s+/g, ' ').trim();
+  const found = /^(.*?)\s(>=|>|<=|<)\s*(?:bool\s*)?(-?[\d.eE+-]+)\s*$/.exec(flat);
+  return found && !/\b(and|or|unless)\b/.test(flat) ? { left: found[1]!, threshold: Number(found[3]) } : null;
+}
+
+function View({ alert }: { alert: AlertDetail }) {
+  const { zone } = usePreferences();
+  useEffect(() => { document.title = `${alert.name} · Skopos`; }, [alert.name]);
+  const now = Date.now();
+  const began = millis(alert.fired_at ?? alert.active_at);
+  const at = (ns: string) => `${stamp(millis(ns), zone)} ${zoneName(zone)}`;
+  return (
+    <>
+      <div className="page-h">
+        <h1>{alert.name}</h1>
+        <Status state={severityState(alert.severity, alert.state)}>{alert.state}</Status>
+        {alert.drill ? <span className="chip static">drill</span> : null}
+        <span className="sub">{[alert.severity, alert.service, alert.owner ? `owner ${alert.owner}` : null].filter(Boolean).join(' · ')} · since {clock(began, zone)} {zoneName(zone)}, {ago(began, now)}</span>
+      </div>
+      <div className={`banner ${alert.state === 'firing' ? '' : 'info'}`}>
+        <strong className={alert.state === 'firing' ? 't-crit' : ''}>{alert.state === 'firing' ? '✕ Firing' : alert.state === 'pending' ? '● Pending' : '✓ Resolved'}</strong>
+        <span><strong>{alert.annotations.summary ?? alert.name}</strong>{alert.annotations.description ? ` ${alert.annotations.description}` : ''}{alert.impact ? <div>Impact: {alert.impact}</div> : null}</span>
+        <span className="act">
+          {alert.runbook ? <Link className="btn primary" to={`/runbooks/${alert.runbook.id}`} search={{ alert: alert.fingerprint }} data-testid="runbook-link">Runbook: {alert.runbook.title}</Link> : <span className="t-warn">▲ no runbook</span>}
+        </span>
+      </div>
+      <nav className="path" aria-label="Investigate">
+        {alert.slo ? <Link className="btn" to={`/slos/${encodeURIComponent(alert.slo)}`} data-testid="slo-link">SLO</Link> : null}
+        <Link className="btn" to="/explore/metrics" search={{ expr: alert.expr }} data-testid="metric-link">Metric</Link>
+        {alert.exemplar_trace ? <Link className="btn" to={`/traces/${alert.exemplar_trace}`} data-testid="trace-link">A failing trace</Link> : null}
+        {alert.service ? <Link className="btn" to="/logs" search={{ q: `service:${quote(alert.service)} level:error` }} data-testid="logs-link">Error logs</Link> : null}
+        {alert.service ? <Link className="btn" to={`/services/${encodeURIComponent(alert.service)}`}>Service {alert.service}</Link> : null}
+      </nav>
+      <div className="grid">
+        <section className="panel c8">
+          <header>Condition <span className="sub">{alert.rule.group} · {alert.rule.file}</span></header>
+          <pre className="code inset">{alert.expr.trim()}</pre>
+          <table className="kvt"><tbody>
+            <tr><td>value</td><td>{alert.value === null ? '—' : significant(alert.value)}</td></tr>
+            <tr><td>pending since</td><td>{at(alert.active_at)}</td></tr>
+            {alert.fired_at ? <tr><td>firing since</td><td>{at(alert.fired_at)}</td></tr> : null}
+            {alert.resolved_at ? <tr><td>resolved</td><td>{at(alert.resolved_at)}</td></tr> : null}
+            {Object.entries(alert.labels).filter(([k]) => k !== 'alertname').map(([k, v]) => <tr key={k}><td>{k}</td><td>{v}</td></tr>)}
+          </tbody></table>
+          {alert.contract.length ? <p className="t-warn inset">▲ The page contract misses: {alert.contract.join(', ')}</p> : null}
+        </section>
+        <section className="panel c4">
+          <header>Who was told</header>
+          {alert.notifications.length ? (
+            <table className="dense"><tbody>{alert.notifications.map((n, i) => (
+              <tr key={i}><td><Status state={n.status === 'delivered' ? 'ok' : n.status === 'failed' ? 'critical' : 'info'}>{n.status}</Status></td><td>{n.receiver} <span className="sub">{n.channel}</span>{n.error ? <div className="t-crit">{n.error}</div> : null}</td><td className="num">{clock(millis(n.at), zone)}</td></tr>
+            ))}</tbody></table>
+          ) : <div className="empty">Nobody yet. Routes and receivers stand in the configuration.</div>}
+        </section>
+        <div className="c12"><Chart expr={alert.expr} /></div>
+        <section className="panel c12">
+          <header>History</header>
+          <table className="dense"><tbody>{alert.history.map((h, i) => (
+            <tr key={i}><td className="num">{at(h.time)}</td><td><Status state={severityState(alert.severity, h.state)}>{h.state}</Status></td><td className="num">{h.value === null ? '' : significant(h.value)}</td></tr>
+          ))}</tbody></table>
+        </section>
+      </div>
+    </>
+  );
+}
+
+function Chart({ expr }: { expr: string }) {
+  const { bounds } = useRange();
+  const split = sides(expr);
+  const query = useRanged<PromMatrix>('/api/v1/query_range', promRange(split?.left ?? expr, bounds));
+  return (
+    <Async query={query}>
+      {(data) => <TimeChart title={split ? 'Value against the threshold' : 'Value while the condition holds'} unit="none" frame={matrixFrame(data, bounds)} {...(split ? { threshold: { value: split.threshold, name: 'fires above' } } : {})} actions={<Link to="/explore/metrics" search={{ expr }}>Explore</Link>} />}
+    </Async>
+  );
+}

@@ -1,0 +1,52 @@
+import type { SloSummary } from '../api/types';
+import { percent, significant } from '../lib/format';
+import { Link } from './Link';
+import { Status } from './Status';
+
+const LOOK: Record<SloSummary['state'], { state: 'ok' | 'warning' | 'critical' | 'unknown' | 'info'; word: string }> = {
+  ok: { state: 'ok', word: 'in budget' },
+  burning: { state: 'critical', word: 'burning budget' },
+  exhausted: { state: 'critical', word: 'budget gone' },
+  no_data: { state: 'unknown', word: 'no data' },
+  provisional: { state: 'info', word: 'provisional' },
+  invalid: { state: 'warning', word: 'invalid' },
+};
+
+export function SloState({ slo }: { slo: SloSummary }) {
+  const look = LOOK[slo.state];
+  return <Status state={look.state}>{look.word}</Status>;
+}
+
+/** What is left of a budget, as bar and number. */
+export function Budget({ remaining }: { remaining: number | null }) {
+  if (remaining === null) return <span className="sub">—</span>;
+  const share = Math.max(0, Math.min(1, remaining));
+  return (
+    <span className="budget" title={`${percent(remaining)} of the error budget is left`}>
+      <span className="budget-bar"><span style={{ width: `${share * 100}%`, background: remaining <= 0 ? 'var(--crit)' : remaining < 0.25 ? 'var(--warn)' : 'var(--ok)' }} /></span>
+      <span className="num">{percent(remaining)}</span>
+    </span>
+  );
+}
+
+export function SloTable({ slos }: { slos: SloSummary[] }) {
+  return (
+    <table className="dense rows">
+      <thead><tr><th>state</th><th>objective</th><th>service</th><th className="r">target</th><th className="r">now</th><th>budget left</th><th className="r">burn 1 h</th><th className="wide">owner</th></tr></thead>
+      <tbody>
+        {slos.map((s) => (
+          <tr key={s.id}>
+            <td><SloState slo={s} /></td>
+            <td><Link to={`/slos/${encodeURIComponent(s.id)}`}><strong>{s.title}</strong></Link></td>
+            <td><Link to={`/services/${encodeURIComponent(s.service)}`}>{s.service}</Link></td>
+            <td className="r num">{percent(s.objective)} <span className="sub">{s.window}</span></td>
+            <td className="r num">{percent(s.sli)}</td>
+            <td><Budget remaining={s.budget_remaining} /></td>
+            <td className={`r num ${s.burn_rate_1h !== null && s.burn_rate_1h > 1 ? 't-crit' : ''}`}>{s.burn_rate_1h === null ? '—' : `${significant(s.burn_rate_1h)}×`}</td>
+            <td className="wide">{s.owner ?? <span className="t-warn">▲ nobody</span>}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
