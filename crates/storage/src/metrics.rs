@@ -1,1 +1,417 @@
-//! Samples, series, exemplars.
+//! Metrics: series, their samples, exemplars and metadata.
+//!
+//! Samples live in the head as packed chunks, a series each, and in files as rows whose values are decimals
+//! (`value = coalesce(value, (base + d) / 10^e)`), so that a byte or two holds one and plain SQL reads it. Both know
+//! series by number; the registry knows what a number means and finds numbers by labels.
+//!
+//! A sample's way: [`resolver::Resolver`] → [`generation::Generation`] → [`writer::SamplesWriter`] → merge. On the way
+//! back [`gather`] puts the parts of a series together; of samples with one time the lowest WAL sequence wins.
+
+// In reading order.
+mod registry;
+mod order;
+mod admission;
+mod resolver;
+
+mod decimal;
+mod pack;
+mod chunk;
+mod samples;
+mod generation;
+
+mod files;
+mod run_index;
+mod writer;
+mod reader;
+mod cache;
+mod small;
+
+mod gather;
+mod select;
+mod flush;
+mod plan;
+mod merge;
+mod scan;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use skopos_model::{MetricMetadata, SampleBatch, TimeSeries};
+
+use crate::blob::Blobs;
+use crate::error::StorageError;
+use crate::options::StoreOptions;
+use crate::table::{ColumnType, FileMeta, FileSwap, HeadSize, NewFile, Schema, Sealed, Table, View};
+
+use admission::Admission;
+use cache::IndexCache;
+use generation::{Appended, Generation};
+use order::{By, Order};
+use registry::Registry;
+use resolver::{RawCache, Resolver, find_or_add};
+
+pub(crate) use scan::{SamplesScan, SeriesScan};
+
+/// Base tables.
+const SAMPLES: &str = "samples_data";
+const SERIES: &str = "series_data";
+const EXEMPLARS: &str = "exemplars_data";
+const METADATA: &str = "metadata_data";
+
+/// Most metric families whose metadata is kept: a sender that makes up names must not fill the memory.
+const FAMILIES_MAX: usize = 200_000;
+
+/// What changes together: every sample is in exactly one of the places.
+#[derive(Debug, Default)]
+struct State {
+    open: Generation,
+    sealed: Option<Arc<Generation>>,
+    /// Files of all base tables, in order of their WAL sequence.
+    files: Vec<Arc<FileMeta>>,
+    /// Newest time of each series since the start, Unix milliseconds.
+    newest: Vec<i64>,
+}
+
+/// Samples that were not taken, since the start.
+#[derive(Debug, Default)]
+struct Refused {
+    too_old: AtomicU64,
+    out_of_range: AtomicU64,
+    duplicate: AtomicU64,
+}
+
+/// Metadata by family, with the sequence number it came with.
+type Families = BTreeMap<Box<str>, (u64, MetricMetadata)>;
+
+/// The metrics table. See the module.
+#[derive(Debug)]
+pub(crate) struct MetricsTable {
+    blobs: Arc<dyn Blobs>,
+    /// Oldest sample taken, as milliseconds before the newest of its series.
+    window: i64,
+    registry: RwLock<Registry>,
+    raw: Mutex<RawCache>,
+    admission: Admission,
+    file_order: Mutex<Order>,
+    label_order: Mutex<Order>,
+    /// Taken before the registry's lock where both are needed.
+    state: RwLock<State>,
+    families: RwLock<Families>,
+    /// Files of the small tables this process wrote, with the series in them: no need to read them back.
+    written: Mutex<HashMap<String, Vec<u32>>>,
+    indexes: Mutex<IndexCache>,
+    /// Files that could not be read: reported once, left out since.
+    damaged: Mutex<HashSet<i64>>,
+    refused: Refused,
+    schemas: [Arc<Schema>; 4],
+}
+
+impl MetricsTable {
+    /// An empty table that writes to and reads from `blobs`.
+    pub(crate) fn new(blobs: Arc<dyn Blobs>, options: &StoreOptions) -> Arc<Self> {
+        use ColumnType::{Blob, Double, Int32, Int64, MapVarchar, TimestampMs, Varchar};
+        let samples = [("series_id", Int32), ("time", TimestampMs), ("base", Int64), ("d", Int64), ("e", Int32), ("value", Double)];
+        let series = [("series_id", Int32), ("metric_name", Varchar), ("labels", MapVarchar)];
+        let exemplars = [
+            ("series_id", Int32),
+            ("time", TimestampMs),
+            ("value", Double),
+            ("trace_id", Blob),
+            ("span_id", Blob),
+            ("labels", MapVarchar),
+        ];
+        let metadata = [("family", Varchar), ("kind", Varchar), ("help", Varchar), ("unit", Varchar)];
+        Arc::new(Self {
+            blobs,
+            window: i64::try_from(options.out_of_order_window.as_millis()).unwrap_or(i64::MAX),
+            registry: RwLock::default(),
+            raw: Mutex::default(),
+            admission: Admission::new(options.active_series_max),
+            file_order: Mutex::new(Order::new(By::File)),
+            label_order: Mutex::new(Order::new(By::Labels)),
+            state: RwLock::default(),
+            families: RwLock::default(),
+            written: Mutex::default(),
+            indexes: Mutex::default(),
+            damaged: Mutex::default(),
+            refused: Refused::default(),
+            schemas: [
+                Arc::new(Schema::new(SAMPLES, 0, &samples)),
+                Arc::new(Schema::new(SERIES, 0, &series)),
+                Arc::new(Schema::new(EXEMPLARS, 0, &exemplars)),
+                Arc::new(Schema::new(METADATA, 0, &metadata)),
+            ],
+        })
+    }
+
+    /// Numbers series while a request is decoded. One at a time: the guard holds the cache's lock.
+    pub(crate) fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(self.raw.lock(), &self.registry, &self.admission)
+    }
+
+    /// Puts samples of numbered series into the head. `now`: Unix nanoseconds.
+    pub(crate) fn append_samples(&self, batch: SampleBatch, seq: u64, now: i64) {
+        let next = self.registry.read().next();
+        let mut appended = Appended::default();
+        {
+            let mut state = self.state.write();
+            let State { open, newest, .. } = &mut *state;
+            open.begin(seq, now);
+            newest.resize(newest.len().max(next as usize), i64::MIN);
+            for (series, times, values) in batch.runs() {
+                // A number this process has not given means nothing.
+                if let Some(newest) = newest.get_mut(series.0 as usize) {
+                    open.append(series, (times, values), newest, self.window, &self.admission, &mut appended);
+                }
+            }
+            for (series, exemplar) in batch.exemplars {
+                if series.0 < next {
+                    open.append_exemplar(series, exemplar);
+                }
+            }
+            self.append_metadata(open, batch.metadata, seq);
+        }
+        self.count(appended);
+    }
+
+    /// Puts samples of labelled series into the head; new series over the limit on active series are left out.
+    pub(crate) fn append_series(&self, batch: Vec<TimeSeries>, metadata: Vec<MetricMetadata>, seq: u64, now: i64) {
+        let mut samples = SampleBatch { metadata, ..SampleBatch::default() };
+        for series in batch {
+            let Some(id) = find_or_add(&self.registry, &self.admission, &series.labels) else { continue };
+            for (time, value) in series.samples {
+                samples.push(id, time, value);
+            }
+            samples.exemplars.extend(series.exemplars.into_iter().map(|e| (id, e)));
+        }
+        self.append_samples(samples, seq, now);
+    }
+
+    fn append_metadata(&self, open: &mut Generation, metadata: Vec<MetricMetadata>, seq: u64) {
+        if metadata.is_empty() {
+            return;
+        }
+        let known = |families: &Families, m: &MetricMetadata| families.get(&m.family).is_some_and(|(_, k)| k == m);
+        if metadata.iter().all(|m| known(&self.families.read(), m)) {
+            return;
+        }
+        let mut families = self.families.write();
+        for m in metadata {
+            let is_new = !families.contains_key(&m.family);
+            if known(&families, &m) || (is_new && families.len() >= FAMILIES_MAX) {
+                continue;
+            }
+            open.bytes += m.family.len() + m.help.len() + m.unit.len() + 64;
+            open.metadata.push(m.clone());
+            families.insert(m.family.clone(), (seq, m));
+        }
+    }
+
+    fn count(&self, appended: Appended) {
+        let add = |counter: &AtomicU64, n: usize| {
+            if n > 0 {
+                counter.fetch_add(n as u64, Ordering::Relaxed);
+            }
+        };
+        add(&self.refused.too_old, appended.too_old);
+        add(&self.refused.out_of_range, appended.out_of_range);
+        add(&self.refused.duplicate, appended.duplicate);
+        if appended.too_old + appended.out_of_range > 0 {
+            tracing::debug!(too_old = appended.too_old, out_of_range = appended.out_of_range, "samples were not taken");
+        }
+    }
+
+    /// Figures for the store's own metrics.
+    pub(crate) fn stats(&self) -> MetricsStats {
+        let (series, active) = {
+            let registry = self.registry.read();
+            (registry.len(), self.admission.active(registry.next()))
+        };
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        MetricsStats {
+            series: series as u64,
+            active_series: active as u64,
+            index_bytes: (self.registry.read().memory() + self.raw.lock().memory()) as u64,
+            samples_too_old: load(&self.refused.too_old),
+            samples_out_of_range: load(&self.refused.out_of_range),
+            samples_duplicate: load(&self.refused.duplicate),
+        }
+    }
+
+    /// Ranks of all series in one of the orders.
+    fn ranks(&self, by: By) -> Arc<Vec<u32>> {
+        let order = if by == By::File { &self.file_order } else { &self.label_order };
+        order.lock().ranks(&self.registry.read())
+    }
+
+    /// Files of a base table that can be read, in order of their WAL sequence.
+    fn files_of(&self, table: &str) -> Vec<Arc<FileMeta>> {
+        let damaged = self.damaged.lock();
+        let state = self.state.read();
+        state.files.iter().filter(|f| f.file.table == table && !damaged.contains(&f.id)).map(Arc::clone).collect()
+    }
+
+    /// Reports a file that could not be read and leaves it out from now on. Other errors are given back.
+    fn set_aside(&self, file: &FileMeta, error: StorageError) -> Result<(), StorageError> {
+        let StorageError::Damaged { path, reason } = error else { return Err(error) };
+        if self.damaged.lock().insert(file.id) {
+            tracing::error!(path, reason, "a metrics file is damaged and set aside; the rest is served");
+        }
+        Ok(())
+    }
+
+    /// Makes the series of files known that this process has not written itself.
+    fn learn(&self, file: &FileMeta) {
+        let written = self.written.lock().remove(&file.file.path);
+        let mut result = Ok(());
+        if file.file.table == SERIES {
+            match written {
+                Some(ids) => {
+                    let mut registry = self.registry.write();
+                    ids.into_iter().for_each(|id| registry.set_persisted(id, true));
+                }
+                None => {
+                    result = small::series::read(file, &*self.blobs, |id, labels| {
+                        let mut registry = self.registry.write();
+                        if id < registry::SERIES_MAX && !registry.contains(id) {
+                            registry.insert(id, &labels);
+                        }
+                        registry.set_persisted(id, true);
+                    });
+                }
+            }
+        } else if file.file.table == METADATA && written.is_none() {
+            result = small::metadata::read(file, &*self.blobs).map(|rows| {
+                let mut families = self.families.write();
+                for m in rows {
+                    if families.get(&m.family).is_none_or(|(seq, _)| *seq <= file.file.seq_max) {
+                        families.insert(m.family.clone(), (file.file.seq_max, m));
+                    }
+                }
+            });
+        }
+        if let Err(error) = result
+            && let Err(error) = self.set_aside(file, error)
+        {
+            tracing::error!(path = file.file.path, %error, "a metrics file cannot be read; its series are missing until a restart");
+        }
+        // Whatever became of the series' labels, their numbers are not given out again.
+        if let Some(max) = file.file.extra.get("series_max").and_then(serde_json::Value::as_u64) {
+            let next = u32::try_from(max.saturating_add(1)).unwrap_or(u32::MAX).min(registry::SERIES_MAX);
+            self.registry.write().reserve(next);
+        }
+    }
+}
+
+/// What the metrics table tells about itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MetricsStats {
+    /// Series known.
+    pub(crate) series: u64,
+    /// Series with a sample in the open head.
+    pub(crate) active_series: u64,
+    /// Memory of labels and caches, bytes.
+    pub(crate) index_bytes: u64,
+    /// Samples older than the out-of-order window allows, since the start.
+    pub(crate) samples_too_old: u64,
+    /// Samples outside the years 0 to 9999, since the start.
+    pub(crate) samples_out_of_range: u64,
+    /// Samples that were there already (only those noticed at once), since the start.
+    pub(crate) samples_duplicate: u64,
+}
+
+impl Table for MetricsTable {
+    fn schemas(&self) -> Vec<Arc<Schema>> {
+        self.schemas.to_vec()
+    }
+
+    fn views(&self) -> Vec<View> {
+        let view = |name, sql: &str, columns: &[&str]| View {
+            name,
+            sql: sql.to_owned(),
+            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+        };
+        vec![
+            view(
+                "samples",
+                "SELECT series_id, time, coalesce(value, (base + d) / pow(10, e)) AS value FROM {DUCKLAKE_CATALOG}.samples_data",
+                &["series_id", "time", "value"],
+            ),
+            view(
+                "series",
+                "SELECT series_id, metric_name, labels FROM {DUCKLAKE_CATALOG}.series_data",
+                &["series_id", "metric_name", "labels"],
+            ),
+            view(
+                "exemplars",
+                "SELECT series_id, time, value, lower(hex(trace_id)) AS trace_id, lower(hex(span_id)) AS span_id, labels \
+                 FROM {DUCKLAKE_CATALOG}.exemplars_data",
+                &["series_id", "time", "value", "trace_id", "span_id", "labels"],
+            ),
+        ]
+    }
+
+    fn head(&self) -> HeadSize {
+        let state = self.state.read();
+        let open = &state.open;
+        HeadSize {
+            rows: open.samples + open.exemplars.len() + open.metadata.len(),
+            bytes: open.bytes + state.sealed.as_ref().map_or(0, |s| s.bytes),
+            since: if open.touched { open.since } else { 0 },
+        }
+    }
+
+    fn seal(&self) -> Option<Sealed> {
+        let mut state = self.state.write();
+        // Records that brought nothing new count too: the log is freed up to them.
+        if !state.open.touched || state.sealed.is_some() {
+            return None;
+        }
+        let open = std::mem::take(&mut state.open);
+        let sealed = Sealed { seq_max: open.seq_max, rows: open.samples + open.exemplars.len() + open.metadata.len() };
+        state.sealed = Some(Arc::new(open));
+        self.admission.sealed(self.registry.read().next());
+        Some(sealed)
+    }
+
+    fn encode_sealed(&self, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError> {
+        let sealed = self.state.read().sealed.clone();
+        sealed.map_or(Ok(Vec::new()), |sealed| flush::encode(self, &sealed, blobs))
+    }
+
+    fn swap(&self, swap: FileSwap) {
+        let mut add = swap.add;
+        add.sort_by_key(|f| (f.file.seq_min, f.id));
+        // Labels first: whoever sees a sample can tell its series.
+        add.iter().for_each(|file| self.learn(file));
+        {
+            let mut indexes = self.indexes.lock();
+            swap.remove.iter().for_each(|id| indexes.remove(*id));
+        }
+        let mut state = self.state.write();
+        state.files.retain(|f| !swap.remove.contains(&f.id));
+        state.files.extend(add);
+        state.files.sort_by_key(|f| (f.file.seq_min, f.id));
+        if swap.drop_sealed {
+            state.sealed = None;
+        }
+    }
+
+    fn plan_merge(&self, _now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>> {
+        [SAMPLES, SERIES, EXEMPLARS, METADATA].into_iter().find_map(|table| merge::plan_table(self, table, full))
+    }
+
+    fn merge(&self, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError> {
+        merge::run(self, inputs, cutoff, blobs)
+    }
+
+    fn files(&self) -> Vec<Arc<FileMeta>> {
+        self.state.read().files.clone()
+    }
+}
+

@@ -1,0 +1,180 @@
+//! What PromQL and the label endpoints read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use skopos_model::{Exemplar, Labels, MetricMetadata, SeriesId};
+use skopos_query::metrics::{Matcher, Queryable, Select, Series};
+use skopos_query::{QueryContext, QueryError};
+
+use crate::error::StorageError;
+
+use super::files::nanos;
+use super::order::By;
+use super::registry::HashedMap;
+use super::{EXEMPLARS, MetricsTable, small};
+
+/// Distinct time vectors remembered while a selection runs; beyond, equal ones may get allocations of their own.
+const TIMES_KNOWN_MAX: usize = 65_536;
+
+/// Gives equal time vectors one allocation.
+#[derive(Default)]
+struct Times {
+    last: Option<Arc<[i64]>>,
+    known: HashedMap<Arc<[i64]>>,
+}
+
+impl Times {
+    fn share(&mut self, times: &[i64]) -> Arc<[i64]> {
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *times) {
+            return Arc::clone(last);
+        }
+        let shared = match self.known.entry(mixed(times)) {
+            std::collections::hash_map::Entry::Occupied(known) if **known.get() == *times => Arc::clone(known.get()),
+            std::collections::hash_map::Entry::Occupied(_) => Arc::from(times),
+            std::collections::hash_map::Entry::Vacant(free) => Arc::clone(free.insert(Arc::from(times))),
+        };
+        if self.known.len() > TIMES_KNOWN_MAX {
+            self.known.clear();
+        }
+        self.last = Some(Arc::clone(&shared));
+        shared
+    }
+}
+
+/// A hash good enough to tell time vectors apart; those it does not are compared.
+fn mixed(times: &[i64]) -> u64 {
+    let mix = |h: u64, t: &i64| (h.rotate_left(26) ^ *t as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    times.iter().fold(times.len() as u64, mix)
+}
+
+fn storage_error(error: StorageError) -> QueryError {
+    match error {
+        StorageError::Query(error) => error,
+        other => QueryError::Storage(other.to_string()),
+    }
+}
+
+/// Counts a series with its samples against the limits.
+pub(super) fn count(samples: usize, ctx: &QueryContext) -> Result<(), QueryError> {
+    let series = ctx.stats.add_series(1);
+    if series > ctx.limits.series_max {
+        return Err(QueryError::Limit {
+            limit: "series_max",
+            message: format!("the query touches more than {} series; select fewer with matchers", ctx.limits.series_max),
+        });
+    }
+    let total = ctx.stats.add_samples(samples as u64);
+    if total > ctx.limits.samples_max {
+        return Err(QueryError::Limit {
+            limit: "samples_max",
+            message: format!("the query loads more than {} samples; select fewer series or a shorter time", ctx.limits.samples_max),
+        });
+    }
+    Ok(())
+}
+
+impl MetricsTable {
+    /// Series that match any of the lists (all when there is none).
+    fn matching_any(&self, matchers: &[Vec<Matcher>], ctx: &QueryContext) -> Result<Vec<u32>, QueryError> {
+        let registry = self.registry.read();
+        if matchers.is_empty() {
+            return registry.matching(&[], ctx);
+        }
+        let mut ids = Vec::new();
+        for list in matchers {
+            ids.extend(registry.matching(list, ctx)?);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Such series with a sample in the closed range of milliseconds.
+    fn matching_present(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<u32>, QueryError> {
+        let ids = self.matching_any(matchers, ctx)?;
+        self.present(ids, start, end, ctx).map_err(storage_error)
+    }
+}
+
+impl Queryable for MetricsTable {
+    fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
+        let ids = self.registry.read().matching(select.matchers, ctx)?;
+        let ranks = self.ranks(By::Labels);
+        let mut times = Times::default();
+        let mut found: Vec<(u32, Series)> = Vec::new();
+        self.gather(ids, (select.start, select.end), ctx, |id, samples| {
+            count(samples.times.len(), ctx)?;
+            let labels = self.registry.read().labels(id);
+            let rank = ranks.get(id as usize).copied().unwrap_or(u32::MAX);
+            found.push((rank, Series { labels, timestamps: times.share(&samples.times), values: samples.values.clone() }));
+            Ok(true)
+        })
+        .map_err(storage_error)?;
+        found.sort_by_key(|(rank, _)| *rank);
+        Ok(found.into_iter().map(|(_, series)| series).collect())
+    }
+
+    fn series(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, limit: usize, ctx: &QueryContext) -> Result<Vec<Arc<Labels>>, QueryError> {
+        let mut ids = self.matching_present(matchers, start, end, ctx)?;
+        super::order::sort_by_rank(&mut ids, &self.ranks(By::Labels));
+        ids.truncate(limit);
+        let registry = self.registry.read();
+        Ok(ids.into_iter().map(|id| registry.labels(id)).collect())
+    }
+
+    fn label_names(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<String>, QueryError> {
+        let ids = self.matching_present(matchers, start, end, ctx)?;
+        Ok(self.registry.read().names_of(&ids))
+    }
+
+    fn label_values(&self, label: &str, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<String>, QueryError> {
+        let ids = self.matching_present(matchers, start, end, ctx)?;
+        Ok(self.registry.read().values_of(label, &ids))
+    }
+
+    fn exemplars(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<(Arc<Labels>, Vec<Exemplar>)>, QueryError> {
+        let ids = self.matching_any(matchers, ctx)?;
+        let is_wanted = |(id, e): &&(SeriesId, Exemplar)| start <= e.timestamp && e.timestamp <= end && ids.binary_search(&id.0).is_ok();
+        let (files, mut rows) = {
+            let state = self.state.read();
+            let heads = state.sealed.iter().flat_map(|s| &s.exemplars).chain(&state.open.exemplars);
+            let rows: Vec<(SeriesId, Exemplar)> = heads.filter(is_wanted).cloned().collect();
+            (state.files.clone(), rows)
+        };
+        let in_range = |time_min: i64, time_max: i64| time_min <= nanos(end) && nanos(start) <= time_max;
+        let files = files.iter().filter(|f| f.file.table == EXEMPLARS && in_range(f.file.time_min, f.file.time_max));
+        for file in files.filter(|f| !self.damaged.lock().contains(&f.id)).collect::<Vec<_>>() {
+            ctx.check()?;
+            match small::exemplars::read(file, &*self.blobs) {
+                Ok(read) => rows.extend(read.iter().filter(is_wanted).cloned()),
+                Err(error) => self.set_aside(file, error).map_err(storage_error)?,
+            }
+        }
+        let mut by_series: HashMap<u32, Vec<Exemplar>> = HashMap::new();
+        for (id, exemplar) in rows {
+            by_series.entry(id.0).or_default().push(exemplar);
+        }
+        let mut ids: Vec<u32> = by_series.keys().copied().collect();
+        super::order::sort_by_rank(&mut ids, &self.ranks(By::Labels));
+        let registry = self.registry.read();
+        let known = ids.into_iter().filter(|id| registry.contains(*id));
+        Ok(known
+            .map(|id| {
+                let mut exemplars = by_series.remove(&id).unwrap_or_default();
+                exemplars.sort_by_key(|e| e.timestamp);
+                // Senders repeat an exemplar until they have a new one.
+                exemplars.dedup();
+                (registry.labels(id), exemplars)
+            })
+            .collect())
+    }
+
+    fn metadata(&self, family: Option<&str>) -> Vec<MetricMetadata> {
+        let families = self.families.read();
+        match family {
+            Some(name) => families.get(name).map(|(_, m)| m.clone()).into_iter().collect(),
+            None => families.values().map(|(_, m)| m.clone()).collect(),
+        }
+    }
+}
