@@ -13,10 +13,13 @@
 pub mod compression;
 pub mod context;
 pub mod decoder;
+pub mod derive;
 pub mod error;
+pub mod exposition;
 pub mod json_lines;
 pub mod otlp;
 pub mod proto;
+pub mod protocols;
 pub mod remote_write;
 
 mod series;

@@ -15,3 +15,6 @@ pub(crate) mod resource;
 pub(crate) mod value;
 
 pub use json::{logs_to_protobuf, metrics_to_protobuf, traces_to_protobuf};
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field's tag (number and wire type), or `None` at the end.
-    #[inline]
+    #[inline(always)]
     pub fn tag(&mut self) -> Result<Option<u32>, ProtoError> {
         let Some(&first) = self.buf.get(self.pos) else { return Ok(None) };
         if first < 0x80 && first >= 8 {
@@ -189,18 +189,23 @@ impl<'a> Reader<'a> {
     }
 
     /// A varint.
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self) -> Result<u64, ProtoError> {
-        if let Some(&byte) = self.buf.get(self.pos)
-            && byte < 0x80
-        {
-            self.pos += 1;
-            return Ok(u64::from(byte));
+        match self.buf.get(self.pos..) {
+            Some([byte, ..]) if *byte < 0x80 => {
+                self.pos += 1;
+                Ok(u64::from(*byte))
+            }
+            // Lengths of records have two bytes.
+            Some([low, high, ..]) if *high < 0x80 => {
+                self.pos += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => self.long_varint(),
         }
-        self.long_varint()
     }
 
-    #[inline]
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, ProtoError> {
         let rest = &self.buf[self.pos.min(self.buf.len())..];
         let mut value = 0u64;
@@ -218,7 +223,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtoError> {
         match self.buf.get(self.pos..).and_then(|rest| rest.first_chunk::<N>()) {
             Some(chunk) => {
@@ -230,7 +235,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Eight bytes, little endian.
-    #[inline]
+    #[inline(always)]
     pub fn fixed64(&mut self) -> Result<u64, ProtoError> {
         self.array().map(u64::from_le_bytes)
     }
@@ -248,7 +253,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length-delimited field's bytes.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self) -> Result<&'a [u8], ProtoError> {
         let len = self.varint()?;
         let left = self.buf.len() - self.pos;
@@ -261,30 +266,31 @@ impl<'a> Reader<'a> {
     }
 
     /// A nested message.
-    #[inline]
+    #[inline(always)]
     pub fn message(&mut self) -> Result<Reader<'a>, ProtoError> {
         let buf = self.bytes()?;
         Ok(Reader { buf, pos: 0, base: self.base + self.pos - buf.len() })
     }
 
     /// A string.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self) -> Result<&'a str, ProtoError> {
         let bytes = self.bytes()?;
         self.utf8(bytes)
     }
 
     /// Checks that bytes of this message are UTF-8.
-    #[inline]
+    #[inline(always)]
     pub fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str, ProtoError> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text),
-            Err(error) => {
-                // The slice is a part of this reader's: its place follows from the addresses.
-                let start = (bytes.as_ptr() as usize).saturating_sub(self.buf.as_ptr() as usize);
-                Err(ProtoError { offset: self.base + start + error.valid_up_to(), problem: Problem::Utf8 })
-            }
-        }
+        std::str::from_utf8(bytes).map_err(|error| self.no_text(bytes, error.valid_up_to()))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn no_text(&self, bytes: &[u8], valid: usize) -> ProtoError {
+        // The slice is a part of this reader's: its place follows from the addresses.
+        let start = (bytes.as_ptr() as usize).saturating_sub(self.buf.as_ptr() as usize);
+        ProtoError { offset: self.base + start + valid, problem: Problem::Utf8 }
     }
 
     /// An error about text of this message that is no UTF-8.

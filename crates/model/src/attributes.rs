@@ -287,6 +287,14 @@ impl AttrColumns {
         }
     }
 
+    /// Whether all texts are UTF-8, where they came through [`StrColumn::push_bytes`].
+    pub fn is_text(&self) -> bool {
+        self.columns.iter().all(|column| match &column.values {
+            AttrValues::Str(texts) | AttrValues::Json(texts) => texts.is_text(),
+            _ => true,
+        })
+    }
+
     /// To be called before a record's first attribute, so that the guess starts with the first column again.
     #[inline]
     pub fn begin_row(&mut self) {

@@ -44,6 +44,21 @@ impl StrColumn {
         self.end_row();
     }
 
+    /// Appends one string whose check is put off: one look over the whole column costs less than one at each
+    /// string. Call [`Self::is_text`] before the column is handed on.
+    #[inline]
+    pub fn push_bytes(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.end_row();
+    }
+
+    /// Whether every string is UTF-8.
+    pub fn is_text(&self) -> bool {
+        self.bytes.is_ascii()
+            || std::str::from_utf8(&self.bytes)
+                .is_ok_and(|all| self.offsets.iter().all(|offset| all.is_char_boundary(*offset as usize)))
+    }
+
     /// Appends text to the string that the next [`Self::end_row`] closes.
     #[inline]
     pub fn extend(&mut self, text: &str) {
@@ -103,5 +118,24 @@ impl<'a> FromIterator<&'a str> for StrColumn {
             column.push(text);
         }
         column
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_over_two_strings_is_no_text() {
+        let mut column = StrColumn::default();
+        column.push_bytes("ä".as_bytes());
+        assert!(column.is_text());
+        column.push_bytes(&"ä".as_bytes()[..1]);
+        assert!(!column.is_text());
+        column.push_bytes(&"ä".as_bytes()[1..]);
+        assert!(!column.is_text(), "the bytes together would be text, the strings are not");
+        column.truncate(1);
+        assert!(column.is_text());
+        assert_eq!(column.get(0), "ä");
     }
 }

@@ -191,8 +191,11 @@ impl<'de> Visitor<'de> for Value<'_> {
         write!(f, "{list}{what} for field {}", self.field.name)
     }
 
-    /// `null` means that the field is not there.
+    /// `null` means that the field is not there; in a list it holds the place of an empty message.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
+        if self.in_list && matches!(self.field.kind, Kind::Message(_)) {
+            self.writer.bytes(self.field.number, &[]);
+        }
         Ok(())
     }
 

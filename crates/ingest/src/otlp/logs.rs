@@ -6,7 +6,7 @@ use skopos_model::{Decoded, LogBatch, Rejected, Severity, SpanId, StrColumn, Tra
 use crate::context::Context;
 use crate::error::IngestError;
 use crate::otlp::resource::{Envelope, Resources, Scopes};
-use crate::otlp::value::{RecordError, RecordState, Value, any_value, cut, json_value, push_attribute};
+use crate::otlp::value::{RecordError, RecordState, Value, any_value, cut, json_value, push_attribute, text_bytes};
 use crate::proto::{Message, Reader, bytes, fixed32, fixed64, varint};
 
 const TIME: u32 = fixed64(1);
@@ -33,12 +33,21 @@ const LOG_RECORD: Message = Message {
 /// # Errors
 /// When the body is no such message: nothing of it is taken.
 pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<LogBatch>, IngestError> {
-    let rows = Envelope::LOGS.count(body);
+    let decoded = read(body, ctx, false)?;
+    let batch = &decoded.batch;
+    if batch.body.is_text() && batch.severity_text.is_text() && batch.event_name.is_text() && batch.attributes.is_text() {
+        return Ok(decoded);
+    }
+    // Somewhere is a text that is none: reading again with each text checked finds the place.
+    read(body, ctx, true)
+}
+
+fn read(body: &[u8], ctx: &Context<'_>, check_text: bool) -> Result<Decoded<LogBatch>, IngestError> {
     let mut resources = Resources::default();
     let mut scopes = Scopes::default();
     let mut report = Decoded::all(());
     let mut scratch = String::new();
-    let mut batch = with_capacity(rows, body.len());
+    let mut batch = with_capacity(body.len());
     let mut changed_resources = Vec::new();
     let walked = Envelope::LOGS.walk::<RecordError>(
         body,
@@ -46,7 +55,8 @@ pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<LogBatch>, Inges
         |reader| scopes.index(reader),
         |reader, resource, scope| {
             let row = batch.len() as u32;
-            match record(reader, resource, scope, &mut batch, ctx, &mut scratch, &mut report.changed) {
+            let state = RecordState::new(check_text);
+            match record(reader, resource, scope, &mut batch, ctx, &mut scratch, state, &mut report.changed) {
                 Err(RecordError::Refused(reason, example)) => {
                     batch.attributes.discard_row(row);
                     Decoded::<()>::reject(&mut report.rejected, reason, 1, || example);
@@ -66,8 +76,10 @@ pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<LogBatch>, Inges
     Ok(report.map(|()| batch))
 }
 
-/// Columns with room for `rows` records of a body of `bytes` bytes.
-fn with_capacity(rows: usize, bytes: usize) -> LogBatch {
+/// Columns with room for as many records as a body of `bytes` bytes mostly has; counting them first would cost a
+/// look at each.
+fn with_capacity(bytes: usize) -> LogBatch {
+    let rows = bytes / 300 + 1;
     LogBatch {
         time: Vec::with_capacity(rows),
         observed: Vec::with_capacity(rows),
@@ -85,6 +97,7 @@ fn with_capacity(rows: usize, bytes: usize) -> LogBatch {
 }
 
 #[inline]
+#[allow(clippy::too_many_arguments, reason = "the parts of the decoder, borrowed apart")]
 fn record(
     mut reader: Reader<'_>,
     resource: u32,
@@ -92,27 +105,27 @@ fn record(
     batch: &mut LogBatch,
     ctx: &Context<'_>,
     scratch: &mut String,
+    mut state: RecordState,
     changed: &mut Vec<Rejected>,
 ) -> Result<(), RecordError> {
     let row = batch.len() as u32;
     let (mut time, mut observed, mut severity, mut flags) = (0u64, 0u64, 0u64, 0u32);
-    let (mut severity_text, mut event_name) = ("", "");
+    let (mut severity_text, mut event_name): (&[u8], &[u8]) = (&[], &[]);
     let (mut trace_id, mut span_id): (&[u8], &[u8]) = (&[], &[]);
     let mut body = Value::Empty;
-    let mut state = RecordState::default();
     batch.attributes.begin_row();
     while let Some(tag) = reader.tag()? {
         match tag {
             TIME => time = reader.fixed64()?,
             OBSERVED => observed = reader.fixed64()?,
             SEVERITY_NUMBER => severity = reader.varint()?,
-            SEVERITY_TEXT => severity_text = reader.string()?,
+            SEVERITY_TEXT => severity_text = reader.bytes()?,
             BODY => body = any_value(&mut reader.message()?)?,
             ATTRIBUTE => push_attribute(reader.message()?, row, &mut batch.attributes, &mut state, ctx.limits, scratch)?,
             FLAGS => flags = reader.fixed32()?,
             TRACE_ID => trace_id = reader.bytes()?,
             SPAN_ID => span_id = reader.bytes()?,
-            EVENT_NAME => event_name = reader.string()?,
+            EVENT_NAME => event_name = reader.bytes()?,
             _ => reader.skip(tag, &LOG_RECORD)?,
         }
     }
@@ -120,17 +133,21 @@ fn record(
     let time = if time == 0 { observed } else { nanos(time, row)? };
     let max = ctx.limits.log_body_bytes_max;
     let text = match body {
-        Value::Empty => "",
-        Value::Str(raw) => reader.utf8(raw)?,
+        Value::Empty => &[],
+        Value::Str(raw) => text_bytes(raw, &reader, max, &mut state)?,
         _ => {
             scratch.clear();
             json_value(body, &reader, ctx.limits.value_depth_max, scratch)?;
             // Bytes are base64 text, not a JSON string.
-            if matches!(body, Value::Bytes(_)) { scratch.trim_matches('"') } else { scratch.as_str() }
+            let text = if matches!(body, Value::Bytes(_)) { scratch.trim_matches('"') } else { scratch.as_str() };
+            let kept = cut(text, max);
+            state.truncated |= kept.len() < text.len();
+            kept.as_bytes()
         }
     };
-    let kept = cut(text, max);
-    state.truncated |= kept.len() < text.len();
+    let max = ctx.limits.attribute_value_bytes_max;
+    let severity_text = text_bytes(severity_text, &reader, max, &mut state)?;
+    let event_name = text_bytes(event_name, &reader, max, &mut state)?;
 
     let (known_trace, known_span) = (TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id));
     if known_trace.is_none() && !trace_id.is_empty() {
@@ -141,13 +158,13 @@ fn record(
     }
     batch.trace_id.push(known_trace.unwrap_or_default());
     batch.span_id.push(known_span.unwrap_or_default());
-    batch.body.push(kept);
+    batch.body.push_bytes(text);
     batch.time.push(time);
     batch.observed.push(observed);
     batch.severity_number.push(severity_number(severity, severity_text));
-    batch.severity_text.push(cut(severity_text, ctx.limits.attribute_value_bytes_max));
+    batch.severity_text.push_bytes(severity_text);
     batch.flags.push(flags as u8);
-    batch.event_name.push(cut(event_name, ctx.limits.attribute_value_bytes_max));
+    batch.event_name.push_bytes(event_name);
     batch.resource.push(resource);
     batch.scope.push(scope);
     state.finish(row, &mut batch.attributes, changed);
@@ -164,10 +181,10 @@ fn nanos(time: u64, row: u32) -> Result<i64, RecordError> {
 
 /// The number as sent; where there is none, the one the text stands for.
 #[inline]
-fn severity_number(sent: u64, text: &str) -> u8 {
+fn severity_number(sent: u64, text: &[u8]) -> u8 {
     match sent as i32 {
         0 if text.is_empty() => 0,
-        0 => Severity::from_text(text).map_or(0, Severity::number),
+        0 => std::str::from_utf8(text).ok().and_then(Severity::from_text).map_or(0, Severity::number),
         1..=255 => sent as u8,
         256.. => 255,
         _ => 0,

@@ -56,6 +56,7 @@ impl<'a> Distinct<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Resources<'a> {
     distinct: Distinct<'a>,
+    by_id: HashMap<u64, u32>,
     pub(crate) all: Vec<Arc<CachedResource>>,
     /// The bytes of each.
     pub(crate) raw: Vec<&'a [u8]>,
@@ -81,9 +82,13 @@ impl<'a> Resources<'a> {
                 made
             }
         };
-        let index = self.all.len() as u32;
-        self.all.push(cached);
-        self.raw.push(raw);
+        // Resources may be written in more than one way; each is in the batch once.
+        let next = self.all.len() as u32;
+        let index = *self.by_id.entry(cached.resource.id).or_insert(next);
+        if index == next {
+            self.all.push(cached);
+            self.raw.push(raw);
+        }
         self.distinct.put(raw, index);
         Ok(index)
     }
@@ -197,8 +202,7 @@ impl Envelope {
 
     /// Calls `record` for each record of a request with the indexes of its resource and scope.
     ///
-    /// Resource and scope may come after their records on the wire, so each level is gone over twice; the first
-    /// time only jumps from length to length.
+    /// Resource and scope may come after their records on the wire: they are looked for first.
     pub(crate) fn walk<'a, E: From<ProtoError>>(
         &self,
         body: &'a [u8],
@@ -237,26 +241,18 @@ impl Envelope {
         }
         Ok(())
     }
-
-    /// Number of records, for reserving columns. A malformed body gives the number up to the fault.
-    pub(crate) fn count(&self, body: &[u8]) -> usize {
-        let mut count = 0;
-        // The fault, if any, is found and reported by the walk that follows.
-        let _ = self.walk::<ProtoError>(
-            body,
-            |_| Ok(0),
-            |_| Ok(0),
-            |_, _, _| {
-                count += 1;
-                Ok(())
-            },
-        );
-        count
-    }
 }
 
-/// The field `tag` of a message; empty when it is not there. The last one counts. Senders write it first.
-fn find<'a>(mut message: Reader<'a>, tag: u32, known: &Message) -> Result<Reader<'a>, ProtoError> {
+/// The field `tag` of a message; empty when it is not there. Senders write it first, then it is taken; else the
+/// last one counts.
+#[inline]
+fn find<'a>(message: Reader<'a>, tag: u32, known: &Message) -> Result<Reader<'a>, ProtoError> {
+    let mut first = message;
+    if first.tag()? == Some(tag) { first.message() } else { find_later(message, tag, known) }
+}
+
+#[inline(never)]
+fn find_later<'a>(mut message: Reader<'a>, tag: u32, known: &Message) -> Result<Reader<'a>, ProtoError> {
     let mut found = message.part(0..0);
     while let Some(next) = message.tag()? {
         if next == tag {

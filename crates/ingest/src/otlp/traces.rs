@@ -8,7 +8,7 @@ use skopos_model::{Decoded, IngestLimits, Rejected, SpanBatch, SpanId, SpanKind,
 use crate::context::Context;
 use crate::error::IngestError;
 use crate::otlp::resource::{Envelope, Resources, Scopes};
-use crate::otlp::value::{RecordError, RecordState, cut, json_map, json_string, push_attribute};
+use crate::otlp::value::{RecordError, RecordState, cut, json_map, json_string, push_attribute, text_bytes};
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed32, fixed64, varint};
 
 const TRACE_ID: u32 = bytes(1);
@@ -48,12 +48,21 @@ pub const EVENTS_BYTES_MAX: usize = 256 << 10;
 /// # Errors
 /// When the body is no such message: nothing of it is taken.
 pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<SpanBatch>, IngestError> {
-    let rows = Envelope::TRACES.count(body);
+    let decoded = read(body, ctx, false)?;
+    let batch = &decoded.batch;
+    if batch.name.is_text() && batch.trace_state.is_text() && batch.status_message.is_text() && batch.attributes.is_text() {
+        return Ok(decoded);
+    }
+    // Somewhere is a text that is none: reading again with each text checked finds the place.
+    read(body, ctx, true)
+}
+
+fn read(body: &[u8], ctx: &Context<'_>, check_text: bool) -> Result<Decoded<SpanBatch>, IngestError> {
     let mut resources = Resources::default();
     let mut scopes = Scopes::default();
     let mut report = Decoded::all(());
     let mut scratch = Scratch::default();
-    let mut batch = with_capacity(rows);
+    let mut batch = with_capacity(body.len() / 300 + 1);
     let mut changed_resources = Vec::new();
     let walked = Envelope::TRACES.walk::<RecordError>(
         body,
@@ -61,7 +70,8 @@ pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<SpanBatch>, Inge
         |reader| scopes.index(reader),
         |reader, resource, scope| {
             let row = batch.len() as u32;
-            match span(reader, resource, scope, &mut batch, ctx.limits, &mut scratch, &mut report.changed) {
+            let state = RecordState::new(check_text);
+            match span(reader, resource, scope, &mut batch, ctx.limits, &mut scratch, state, &mut report.changed) {
                 Err(RecordError::Refused(reason, example)) => {
                     batch.attributes.discard_row(row);
                     Decoded::<()>::reject(&mut report.rejected, reason, 1, || example);
@@ -81,6 +91,7 @@ pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<SpanBatch>, Inge
     Ok(report.map(|()| batch))
 }
 
+/// Columns with room for as many spans as a body of this size mostly has.
 fn with_capacity(rows: usize) -> SpanBatch {
     SpanBatch {
         trace_id: Vec::with_capacity(rows),
@@ -110,6 +121,7 @@ struct Scratch {
 }
 
 #[inline]
+#[allow(clippy::too_many_arguments, reason = "the parts of the decoder, borrowed apart")]
 fn span(
     mut reader: Reader<'_>,
     resource: u32,
@@ -117,14 +129,14 @@ fn span(
     batch: &mut SpanBatch,
     limits: &IngestLimits,
     scratch: &mut Scratch,
+    mut state: RecordState,
     changed: &mut Vec<Rejected>,
 ) -> Result<(), RecordError> {
     let row = batch.len() as u32;
     let at = reader.offset();
     let (mut trace_id, mut span_id, mut parent): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
-    let (mut trace_state, mut name, mut status_message) = ("", "", "");
+    let (mut trace_state, mut name, mut status_message): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
     let (mut kind, mut start, mut end, mut status_code, mut flags) = (0u64, 0u64, 0u64, 0u64, 0u32);
-    let mut state = RecordState::default();
     scratch.events.clear();
     scratch.links.clear();
     batch.attributes.begin_row();
@@ -133,7 +145,7 @@ fn span(
             TRACE_ID => trace_id = reader.bytes()?,
             SPAN_ID => span_id = reader.bytes()?,
             PARENT => parent = reader.bytes()?,
-            NAME => name = reader.string()?,
+            NAME => name = reader.bytes()?,
             KIND => kind = reader.varint()?,
             START => start = reader.fixed64()?,
             END => end = reader.fixed64()?,
@@ -149,7 +161,7 @@ fn span(
                 list_item(&mut scratch.links, &mut state, |out| write_link(link, limits, out))?;
             }
             STATUS => (status_code, status_message) = status(reader.message()?)?,
-            TRACE_STATE => trace_state = reader.string()?,
+            TRACE_STATE => trace_state = reader.bytes()?,
             FLAGS => flags = reader.fixed32()?,
             _ => reader.skip(tag, &SPAN)?,
         }
@@ -168,8 +180,10 @@ fn span(
             format!("span {span_id} at byte {at}: a time is past 2262-04-11, the last that can be stored"),
         ));
     };
-    let kept = [name, trace_state, status_message].map(|text| cut(text, limits.attribute_value_bytes_max));
-    state.truncated |= kept[0].len() < name.len() || kept[1].len() < trace_state.len() || kept[2].len() < status_message.len();
+    let max = limits.attribute_value_bytes_max;
+    let name = text_bytes(name, &reader, max, &mut state)?;
+    let trace_state = text_bytes(trace_state, &reader, max, &mut state)?;
+    let status_message = text_bytes(status_message, &reader, max, &mut state)?;
     for list in [&mut scratch.events, &mut scratch.links] {
         if !list.is_empty() {
             list.push(']');
@@ -178,14 +192,14 @@ fn span(
     batch.trace_id.push(trace_id);
     batch.span_id.push(span_id);
     batch.parent_span_id.push(SpanId::from_bytes(parent).unwrap_or_default());
-    batch.name.push(kept[0]);
-    batch.trace_state.push(kept[1]);
+    batch.name.push_bytes(name);
+    batch.trace_state.push_bytes(trace_state);
     batch.flags.push(flags);
     batch.kind.push(SpanKind::from_number(u8::try_from(kind).unwrap_or(0)) as u8);
     batch.start.push(start);
     batch.duration.push(end.saturating_sub(start).max(0));
     batch.status_code.push(StatusCode::from_number(u8::try_from(status_code).unwrap_or(0)) as u8);
-    batch.status_message.push(kept[2]);
+    batch.status_message.push_bytes(status_message);
     batch.events.push(&scratch.events);
     batch.links.push(&scratch.links);
     batch.resource.push(resource);
@@ -195,21 +209,22 @@ fn span(
 }
 
 #[cold]
-fn invalid_id(reason: &'static str, what: &str, id: &[u8], expected: usize, at: usize, name: &str) -> RecordError {
+fn invalid_id(reason: &'static str, what: &str, id: &[u8], expected: usize, at: usize, name: &[u8]) -> RecordError {
+    let name = String::from_utf8_lossy(name);
     let found = if id.len() == expected { "all zeros".to_owned() } else { format!("{} bytes", id.len()) };
     RecordError::Refused(
         reason,
-        format!("span {:?} at byte {at}: {what} id is {found}, expected {expected} bytes that are not all zero", cut(name, 128)),
+        format!("span {:?} at byte {at}: {what} id is {found}, expected {expected} bytes that are not all zero", cut(&name, 128)),
     )
 }
 
-fn status<'a>(mut reader: Reader<'a>) -> Result<(u64, &'a str), ProtoError> {
+fn status(mut reader: Reader<'_>) -> Result<(u64, &[u8]), ProtoError> {
     const MESSAGE: u32 = bytes(2);
     const CODE: u32 = varint(3);
-    let (mut code, mut message) = (0, "");
+    let (mut code, mut message): (u64, &[u8]) = (0, &[]);
     while let Some(tag) = reader.tag()? {
         match tag {
-            MESSAGE => message = reader.string()?,
+            MESSAGE => message = reader.bytes()?,
             CODE => code = reader.varint()?,
             _ => reader.skip(tag, &STATUS_FIELDS)?,
         }

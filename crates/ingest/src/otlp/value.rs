@@ -76,8 +76,36 @@ pub(crate) fn any_value<'a>(reader: &mut Reader<'a>) -> Result<Value<'a>, ProtoE
 }
 
 /// Key (unchecked) and value.
-#[inline]
-pub(crate) fn key_value<'a>(mut reader: Reader<'a>) -> Result<(&'a [u8], Value<'a>), ProtoError> {
+#[inline(always)]
+pub(crate) fn key_value<'a>(reader: Reader<'a>) -> Result<(&'a [u8], Value<'a>), ProtoError> {
+    match usual_key_value(reader.all()) {
+        Some(pair) => Ok(pair),
+        None => any_key_value(reader),
+    }
+}
+
+/// What nearly all senders write: key, then value, each shorter than 128 bytes, the value a text or a number.
+#[inline(always)]
+fn usual_key_value(raw: &[u8]) -> Option<(&[u8], Value<'_>)> {
+    let [0x0a, key_len @ 0..0x80, rest @ ..] = raw else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
+    let [0x12, value_len @ 0..0x80, value @ ..] = rest else { return None };
+    if value.len() != usize::from(*value_len) {
+        return None;
+    }
+    let value = match value {
+        [0x0a, len @ 0..0x80, text @ ..] if text.len() == usize::from(*len) => Value::Str(text),
+        [0x10, flag @ 0..0x80] => Value::Bool(*flag != 0),
+        [0x18, low @ 0..0x80] => Value::Int(i64::from(*low)),
+        [0x18, low, high @ 0..0x80] => Value::Int(i64::from(low & 0x7f) | i64::from(*high) << 7),
+        [0x21, bits @ ..] => Value::Double(f64::from_le_bytes(bits.try_into().ok()?)),
+        _ => return None,
+    };
+    Some((key, value))
+}
+
+#[inline(never)]
+fn any_key_value<'a>(mut reader: Reader<'a>) -> Result<(&'a [u8], Value<'a>), ProtoError> {
     const KEY: u32 = bytes(1);
     const VALUE: u32 = bytes(2);
     let mut key: &[u8] = &[];
@@ -207,15 +235,40 @@ fn text_of<'a>(text: &'a [u8], at: &Reader<'_>) -> Result<&'a str, ProtoError> {
     std::str::from_utf8(text).map_err(|_| at.not_utf8())
 }
 
+/// A text for [`skopos_model::StrColumn::push_bytes`], cut to `max`. It is checked here only on the second
+/// reading of a body, when the columns of the first turned out to hold something that is no text.
+#[inline(always)]
+pub(crate) fn text_bytes<'a>(raw: &'a [u8], at: &Reader<'a>, max: usize, state: &mut RecordState) -> Result<&'a [u8], ProtoError> {
+    if raw.len() <= max && !state.check_text {
+        return Ok(raw);
+    }
+    checked_text(raw, at, max, state)
+}
+
+#[cold]
+#[inline(never)]
+fn checked_text<'a>(raw: &'a [u8], at: &Reader<'a>, max: usize, state: &mut RecordState) -> Result<&'a [u8], ProtoError> {
+    let text = at.utf8(raw)?;
+    let kept = cut(text, max);
+    state.truncated |= kept.len() < text.len();
+    Ok(kept.as_bytes())
+}
+
 /// What was left out of or cut from the record being read.
 #[derive(Debug, Default)]
 pub(crate) struct RecordState {
     attributes: usize,
     pub(crate) truncated: bool,
     dropped: i64,
+    check_text: bool,
 }
 
 impl RecordState {
+    /// For a reading that checks each text by itself, or leaves it to a check of the columns.
+    pub(crate) fn new(check_text: bool) -> Self {
+        Self { check_text, ..Self::default() }
+    }
+
     /// Counts one attribute; `false` when it is over the limit and left out.
     #[inline]
     pub(crate) fn count(&mut self, limits: &IngestLimits) -> bool {
@@ -257,8 +310,8 @@ impl RecordState {
 
 /// Puts one `KeyValue` into the columns.
 #[inline]
-pub(crate) fn push_attribute(
-    reader: Reader<'_>,
+pub(crate) fn push_attribute<'a>(
+    reader: Reader<'a>,
     row: u32,
     columns: &mut AttrColumns,
     state: &mut RecordState,
@@ -266,6 +319,9 @@ pub(crate) fn push_attribute(
     scratch: &mut String,
 ) -> Result<(), RecordError> {
     let (key, value) = key_value(reader)?;
+    if state.check_text {
+        reader.utf8(key)?;
+    }
     if !state.count(limits) {
         return Ok(());
     }
@@ -279,18 +335,13 @@ pub(crate) fn push_attribute(
     };
     // Everything that can fail comes before a place is taken in the column.
     let text = match value {
-        Value::Str(raw) => {
-            let text = text_of(raw, &reader)?;
-            let kept = cut(text, limits.attribute_value_bytes_max);
-            state.truncated |= kept.len() < text.len();
-            kept
-        }
-        Value::Bytes(_) | Value::Array(_) | Value::Map(_) => long_text(value, &reader, state, limits, scratch)?,
-        _ => "",
+        Value::Str(raw) => text_bytes(raw, &reader, limits.attribute_value_bytes_max, state)?,
+        Value::Bytes(_) | Value::Array(_) | Value::Map(_) => long_text(value, &reader, state, limits, scratch)?.as_bytes(),
+        _ => &[],
     };
     match columns.slot(row, key, ty).map_err(|_| reader.not_utf8())? {
         Slot::Fill(values) => match (values, value) {
-            (AttrValues::Str(column) | AttrValues::Json(column), _) => column.push(text),
+            (AttrValues::Str(column) | AttrValues::Json(column), _) => column.push_bytes(text),
             (AttrValues::Int(column), Value::Int(i)) => column.push(i),
             (AttrValues::Double(column), Value::Double(d)) => column.push(d),
             (AttrValues::Bool(column), Value::Bool(b)) => column.push(b),

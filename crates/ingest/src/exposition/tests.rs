@@ -1,0 +1,220 @@
+use expect_test::{Expect, expect};
+use skopos_model::TraceId;
+
+use super::*;
+use crate::test_util::shared;
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn parsed(body: &[u8], format: Format) -> Result<Decoded<Scrape>, IngestError> {
+    let limits = IngestLimits::default();
+    parse(body, format, &ScrapeOptions { scrape_time: NOW, honor_timestamps: true, limits: &limits })
+}
+
+fn check(body: &str, format: Format, expected: Expect) {
+    let mut out = String::new();
+    match parsed(body.as_bytes(), format) {
+        Ok(decoded) => {
+            for one in &decoded.batch.series {
+                let (time, value) = one.samples[0];
+                let time = if time == NOW { String::new() } else { format!(" @{time}") };
+                out += &format!("{} = {value:?}{time}\n", one.labels);
+                for exemplar in &one.exemplars {
+                    out += &format!("  exemplar {exemplar:?}\n");
+                }
+            }
+            for m in &decoded.batch.metadata {
+                out += &format!("# {} {:?} {:?} {:?}\n", m.family, m.kind, m.help, m.unit);
+            }
+            for r in &decoded.rejected {
+                out += &format!("! {} {}: {}\n", r.reason, r.count, r.example);
+            }
+        }
+        Err(error) => out = format!("{error}\n"),
+    }
+    expected.assert_eq(&out);
+}
+
+#[test]
+fn text_format() {
+    check(
+        concat!(
+            "# A comment\n# HELP http_requests_total Requests,\\nby \\\\ code.\n# TYPE http_requests_total counter\n",
+            "http_requests_total{method=\"post\",code=\"200\"} 1027 1395066363000\n  http_requests_total { code = \"40\\\"0\" , } 3e2\n",
+            "# TYPE rpc summary\nrpc{quantile=\"1\"} NaN\nrpc_sum +Inf\n",
+            "# TYPE lat histogram\nlat_bucket{le=\"1000000\"} 5\nlat_bucket{le=\".5\"} 4\nlat_bucket{le=\"+Inf\"} 7\n",
+            "{\"a.b\",\"c.d\"=\"e\"} 1\nlast -1"
+        ),
+        Format::Text,
+        expect![[r##"
+            http_requests_total{code="200", method="post"} = 1027.0 @1395066363000
+            http_requests_total{code="40\"0"} = 300.0
+            rpc{quantile="1.0"} = NaN
+            rpc_sum = inf
+            lat_bucket{le="1e+06"} = 5.0
+            lat_bucket{le="0.5"} = 4.0
+            lat_bucket{le="+Inf"} = 7.0
+            a.b{c.d="e"} = 1.0
+            last = -1.0
+            # http_requests_total Counter "Requests,\nby \\ code." ""
+            # rpc Summary "" ""
+            # lat Histogram "" ""
+        "##]],
+    );
+}
+
+#[test]
+fn openmetrics_format() {
+    check(
+        concat!(
+            "# TYPE lat_seconds histogram\n# UNIT lat_seconds seconds\n# HELP lat_seconds How \\\"long\\\".\n",
+            "lat_seconds_bucket{le=\"1\"} 5 # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\",k=\"v\"} 0.7 1.5\n",
+            "lat_seconds_bucket{le=\"+Inf\"} 6 1700.25 # {} 3\n",
+            "# TYPE jobs counter\njobs_total 17.0\n# EOF\n"
+        ),
+        Format::OpenMetrics,
+        expect![[r##"
+            lat_seconds_bucket{le="1.0"} = 5.0
+              exemplar Exemplar { timestamp: 1500, value: 0.7, trace_id: 4bf92f3577b34da6a3ce929d0e0e4736, span_id: 0000000000000000, labels: {k="v"} }
+            lat_seconds_bucket{le="+Inf"} = 6.0 @1700250
+              exemplar Exemplar { timestamp: 1700250, value: 3.0, trace_id: 00000000000000000000000000000000, span_id: 0000000000000000, labels: {} }
+            jobs_total = 17.0
+            # lat_seconds Histogram "How \"long\"." "seconds"
+            # jobs Counter "" ""
+        "##]],
+    );
+    assert_eq!(TraceId::NONE.to_hex().len(), 32);
+}
+
+#[test]
+fn refused_series_do_not_fail_the_scrape() {
+    check(
+        "a{x=\"1\",x=\"2\"} 1\na{__name__=\"b\"} 1\nc 1\nc 2\nc 3 77\n",
+        Format::Text,
+        expect![[r#"
+            c = 1.0
+            c = 3.0 @77
+            ! duplicate_label 2: series "a" at byte 0: label "x" is given twice
+            ! duplicate_sample 1: c at byte 39 has a sample of this time already: the first one counts
+        "#]],
+    );
+}
+
+#[test]
+fn errors_name_the_line() {
+    for (body, format, expected) in [
+        ("a 1\nb blubb\n", Format::Text, "line 2: expected a value, found \"blubb\""),
+        ("a{b=1} 1\n", Format::Text, "line 1: expected a string in double quotes, found \"1} 1\""),
+        ("\n\na{b=\"1} 1\n", Format::Text, "line 3: the string is not closed: expected a second '\"'"),
+        ("a 1 2.5\n", Format::Text, "line 1: expected a timestamp in milliseconds or the end of the line, found \"2.5\""),
+        ("a 1 2 3\n", Format::Text, "line 1: expected the end of the line, found \"3\""),
+        ("# TYPE a bla\n", Format::Text, "line 1: expected a metric type (counter, gauge, histogram, summary or untyped), found \"bla\""),
+        ("a 1\n", Format::OpenMetrics, "line 2: expected \"# EOF\" as the last line"),
+        ("a 1\n\n# EOF\n", Format::OpenMetrics, "line 2: expected a metric name, found the end of the line"),
+        ("# EOF\na 1\n", Format::OpenMetrics, "line 2: expected nothing after \"# EOF\""),
+    ] {
+        let error = parsed(body.as_bytes(), format).expect_err(body).to_string();
+        assert!(error.ends_with(expected), "{body:?}: {error}");
+    }
+    let error = parsed(b"a 1\nb{c=\"\xff\"} 1\n", Format::Text).expect_err("no UTF-8").to_string();
+    assert_eq!(error, "malformed Prometheus text in line 2: expected UTF-8 text");
+}
+
+#[test]
+fn timestamps_may_be_ignored() {
+    let limits = IngestLimits::default();
+    let options = ScrapeOptions { scrape_time: 5, honor_timestamps: false, limits: &limits };
+    let scrape = parse(b"a 1 77\n", Format::Text, &options).expect("well formed").batch;
+    assert_eq!(scrape.series[0].samples, [(5, 1.0)]);
+}
+
+#[test]
+fn bounds_have_one_notation() {
+    for (value, text) in [
+        (0.0, "0.0"),
+        (1.0, "1.0"),
+        (0.005, "0.005"),
+        (0.00001, "1e-05"),
+        (100_000.0, "100000.0"),
+        (1e6, "1e+06"),
+        (1_234_567.0, "1.234567e+06"),
+        (2.5e-7, "2.5e-07"),
+        (f64::INFINITY, "+Inf"),
+    ] {
+        assert_eq!(open_metrics_float(value), text);
+    }
+}
+
+#[test]
+fn real_expositions() {
+    for (file, format, at_least) in [
+        ("alltypes.237mfs.prom.txt", Format::Text, 200),
+        ("alltypes.237mfs.nometa.prom.txt", Format::Text, 200),
+        ("alltypes.5mfs.om.txt", Format::OpenMetrics, 10),
+        ("1histogram.om.txt", Format::OpenMetrics, 10),
+    ] {
+        let Some(path) = shared(&format!("conformance/prometheus-textparse/{file}")) else { return };
+        let body = std::fs::read(path).expect("conformance data is readable");
+        // The files are fragments that benches repeat: those of OpenMetrics have no end mark.
+        let body = if format == Format::OpenMetrics && !body.ends_with(b"# EOF\n") { [&body[..], b"# EOF\n"].concat() } else { body };
+        let got = parsed(&body, format).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(got.batch.series.len() > at_least, "{file}: {} series", got.batch.series.len());
+        let samples = body.split(|b| *b == b'\n').filter(|l| !l.is_empty() && l[0] != b'#').count();
+        assert_eq!(got.batch.series.len() as u64 + got.rejected_count(), samples as u64, "{file}");
+    }
+}
+
+/// What Prometheus' server takes although the Go library `expfmt` does not.
+const LAX: [&str; 9] = ["error_0", "error_1", "error_12", "error_13", "error_14", "error_19", "error_2", "error_4", "error_7"];
+
+#[test]
+fn expfmt_corpus() {
+    let Some(folder) = shared("conformance/prometheus-expfmt/fuzz/corpus") else { return };
+    for entry in std::fs::read_dir(folder).expect("conformance data is readable") {
+        let entry = entry.expect("conformance data is readable");
+        let name = entry.file_name().into_string().expect("plain names");
+        let result = parsed(&std::fs::read(entry.path()).expect("readable"), Format::Text);
+        let lax = LAX.iter().any(|suffix| name == format!("from_test_parse_{suffix}"));
+        assert_eq!(result.is_ok(), lax || !name.contains("error"), "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn openmetrics_conformance() {
+    let Some(folder) = shared("conformance/openmetrics-parsers") else { return };
+    let (mut agree, mut all, mut refused_good) = (0, 0, Vec::new());
+    for entry in std::fs::read_dir(folder).expect("conformance data is readable") {
+        let path = entry.expect("conformance data is readable").path();
+        let Ok(case) = std::fs::read_to_string(path.join("test.json")) else { continue };
+        let case: serde_json::Value = serde_json::from_str(&case).expect("JSON");
+        let should = case["shouldParse"] == true;
+        let result = parsed(&std::fs::read(path.join("metrics")).expect("readable"), Format::OpenMetrics);
+        all += 1;
+        agree += usize::from(result.is_ok() == should);
+        if should && let Err(error) = result {
+            refused_good.push(format!("{}: {error}", path.display()));
+        }
+    }
+    // A target that keeps to the standard must never fail; some that do not are taken, as Prometheus does.
+    assert!(refused_good.is_empty(), "{}", refused_good.join("\n"));
+    assert!(agree >= 86, "agrees on {agree} of {all}: a real Prometheus does on 86");
+}
+
+proptest::proptest! {
+    #[test]
+    fn never_panics(body in "[ -~\n\t{}\"#=,ä]{0,120}") {
+        let _ = parsed(body.as_bytes(), Format::Text);
+        let _ = parsed(format!("{body}\n# EOF\n").as_bytes(), Format::OpenMetrics);
+    }
+
+    #[test]
+    fn never_panics_near_valid(cut in 0usize..200, at in 0usize..200, byte: u8) {
+        let mut body = b"# TYPE a histogram\n# HELP a b\\n\na_bucket{le=\"1\",c=\"d\\\"\"} 5 1700 # {trace_id=\"x\"} 0.7 1.5\n# EOF\n".to_vec();
+        let length = body.len();
+        body[at % length] = byte;
+        body.truncate(cut % length + 1);
+        for format in [Format::Text, Format::OpenMetrics] {
+            let _ = parsed(&body, format);
+        }
+    }
+}

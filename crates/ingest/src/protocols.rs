@@ -1,0 +1,157 @@
+//! The table of protocols that bring rows: routes and the reference in the docs are made of it.
+
+use skopos_model::Signal;
+
+use crate::decoder::Protocol;
+use crate::error::IngestError;
+
+/// One way in.
+#[derive(Debug, Clone, Copy)]
+pub struct ProtocolRow {
+    /// Which decoder.
+    pub protocol: Protocol,
+    /// What it is called.
+    pub name: &'static str,
+    /// Paths a client posts to.
+    pub paths: &'static [&'static str],
+    /// Content types, without parameters. The first of a path's rows also stands for requests that state none.
+    pub content_types: &'static [&'static str],
+    /// Content encodings besides identity.
+    pub encodings: &'static [&'static str],
+    /// One sentence for the reference.
+    pub summary: &'static str,
+}
+
+impl ProtocolRow {
+    /// The signal it brings.
+    pub fn signal(&self) -> Signal {
+        self.protocol.signal()
+    }
+}
+
+const COMPRESSED: &[&str] = &["gzip", "zstd"];
+const PROTOBUF: &[&str] = &["application/x-protobuf", "application/protobuf"];
+const JSON: &[&str] = &["application/json"];
+
+/// All protocols over HTTP. OTLP/gRPC carries the protobuf bodies of the same messages.
+pub const PROTOCOLS: &[ProtocolRow] = &[
+    ProtocolRow {
+        protocol: Protocol::OtlpLogs,
+        name: "OTLP logs",
+        paths: &["/v1/logs"],
+        content_types: PROTOBUF,
+        encodings: COMPRESSED,
+        summary: "OpenTelemetry log records: `ExportLogsServiceRequest` in protobuf.",
+    },
+    ProtocolRow {
+        protocol: Protocol::OtlpLogsJson,
+        name: "OTLP logs, JSON",
+        paths: &["/v1/logs"],
+        content_types: JSON,
+        encodings: COMPRESSED,
+        summary: "OpenTelemetry log records in protobuf's JSON mapping.",
+    },
+    ProtocolRow {
+        protocol: Protocol::OtlpTraces,
+        name: "OTLP traces",
+        paths: &["/v1/traces"],
+        content_types: PROTOBUF,
+        encodings: COMPRESSED,
+        summary: "OpenTelemetry spans: `ExportTraceServiceRequest` in protobuf.",
+    },
+    ProtocolRow {
+        protocol: Protocol::OtlpTracesJson,
+        name: "OTLP traces, JSON",
+        paths: &["/v1/traces"],
+        content_types: JSON,
+        encodings: COMPRESSED,
+        summary: "OpenTelemetry spans in protobuf's JSON mapping.",
+    },
+    ProtocolRow {
+        protocol: Protocol::OtlpMetrics,
+        name: "OTLP metrics",
+        paths: &["/v1/metrics"],
+        content_types: PROTOBUF,
+        encodings: COMPRESSED,
+        summary: "OpenTelemetry metrics: `ExportMetricsServiceRequest` in protobuf, stored as Prometheus series.",
+    },
+    ProtocolRow {
+        protocol: Protocol::OtlpMetricsJson,
+        name: "OTLP metrics, JSON",
+        paths: &["/v1/metrics"],
+        content_types: JSON,
+        encodings: COMPRESSED,
+        summary: "OpenTelemetry metrics in protobuf's JSON mapping, stored as Prometheus series.",
+    },
+    ProtocolRow {
+        protocol: Protocol::RemoteWrite,
+        name: "Prometheus remote write 1.0",
+        paths: &["/api/v1/write"],
+        content_types: &["application/x-protobuf"],
+        encodings: &["snappy"],
+        summary: "Samples, exemplars and metadata: `prometheus.WriteRequest` in a snappy block.",
+    },
+    ProtocolRow {
+        protocol: Protocol::JsonLines,
+        name: "JSON lines",
+        paths: &["/v1/logs/json"],
+        content_types: &["application/x-ndjson", "application/json", "application/jsonl", "text/plain", "application/stream+json"],
+        encodings: COMPRESSED,
+        summary: "Logs as one JSON object a line; `service`, `env` and `resource.<key>` in the query hold for lines that state none.",
+    },
+];
+
+/// The protocol of a request. `None` when no protocol has the path.
+///
+/// # Errors
+/// When the path takes other content types, with their list.
+pub fn find(path: &str, content_type: Option<&str>) -> Result<Option<&'static ProtocolRow>, IngestError> {
+    let of_path = || PROTOCOLS.iter().filter(|row| row.paths.contains(&path));
+    let Some(first) = of_path().next() else { return Ok(None) };
+    let media = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    // Shippers of plain lines state all sorts of types, curl the type of a form: the body tells what it is.
+    if media.is_empty() || first.protocol == Protocol::JsonLines {
+        return Ok(Some(first));
+    }
+    match of_path().find(|row| row.content_types.iter().any(|known| known.eq_ignore_ascii_case(media))) {
+        Some(row) => Ok(Some(row)),
+        None => {
+            let known: Vec<&str> = of_path().flat_map(|row| row.content_types).copied().collect();
+            Err(IngestError::UnknownContentType { name: media.chars().take(128).collect(), known: known.join(", ") })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_find_their_protocol() {
+        for (path, content_type, expected) in [
+            ("/v1/logs", Some("application/x-protobuf"), Some(Protocol::OtlpLogs)),
+            ("/v1/logs", Some("Application/JSON; charset=utf-8"), Some(Protocol::OtlpLogsJson)),
+            ("/v1/traces", None, Some(Protocol::OtlpTraces)),
+            ("/v1/metrics", Some("application/json"), Some(Protocol::OtlpMetricsJson)),
+            ("/api/v1/write", Some("application/x-protobuf;proto=prometheus.WriteRequest"), Some(Protocol::RemoteWrite)),
+            ("/v1/logs/json", Some("application/x-www-form-urlencoded"), Some(Protocol::JsonLines)),
+            ("/v1/nothing", Some("application/json"), None),
+        ] {
+            let got = find(path, content_type).expect("a known type");
+            assert_eq!(got.map(|row| row.protocol), expected, "{path} {content_type:?}");
+        }
+        let error = find("/v1/logs", Some("text/html")).expect_err("no such type").to_string();
+        assert_eq!(
+            error,
+            "unsupported content type \"text/html\": expected one of application/x-protobuf, application/protobuf, application/json"
+        );
+    }
+
+    #[test]
+    fn each_way_in_is_named_once() {
+        for (i, row) in PROTOCOLS.iter().enumerate() {
+            assert!(PROTOCOLS[i + 1..].iter().all(|other| other.name != row.name && other.protocol != row.protocol));
+            assert!(row.summary.ends_with('.') && row.paths.iter().all(|path| path.starts_with('/')));
+        }
+    }
+}
