@@ -1,0 +1,190 @@
+/**
+ * The pages in a real browser, against a running server on which a drill has just run.
+ *
+ * SKOPOS_URL, SKOPOS_KEY_FILE; SKOPOS_SHOTS: folder for pictures; CHROMIUM: path of the browser.
+ * First the 3 a.m. path by clicks alone, then every page in both themes at 1440 and 390 px: no console error, no
+ * violation of the content security policy, no accessibility violation.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const BASE = process.env.SKOPOS_URL ?? 'http://127.0.0.1:4000';
+const SHOTS = process.env.SKOPOS_SHOTS;
+const KEY = process.env.SKOPOS_KEY_FILE ? readFileSync(process.env.SKOPOS_KEY_FILE, 'utf8').trim() : '';
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const WAIT = 20_000;
+
+if (SHOTS) mkdirSync(SHOTS, { recursive: true });
+const failures = [];
+let passed = 0;
+const check = (ok, what) => {
+  if (ok) passed += 1;
+  else {
+    failures.push(what);
+    console.log(`✕ ${what}`);
+  }
+};
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+/** A page that remembers what went wrong in it. */
+async function open(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: 'dark', bypassCSP: false, ...options });
+  const page = await context.newPage();
+  const wrong = [];
+  page.on('console', (m) => { if (m.type() === 'error' || /Content Security Policy/.test(m.text())) wrong.push(m.text()); });
+  page.on('pageerror', (e) => wrong.push(String(e)));
+  return { context, page, wrong };
+}
+
+const api = async (path) => (await fetch(`${BASE}${path}`)).json();
+
+/** Waits until nothing is loading. */
+async function settled(page) {
+  await page.waitForLoadState('load');
+  await page.waitForFunction(() => !document.querySelector('[aria-busy="true"]'), undefined, { timeout: WAIT }).catch(() => {});
+  await page.waitForTimeout(250);
+}
+
+async function axe(page, name) {
+  await page.addScriptTag({ content: AXE }).catch(() => {});
+  const found = await page.evaluate(() => (window.axe ? window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }) : null)).catch(() => null);
+  for (const v of found?.violations ?? []) check(false, `${name}: accessibility: ${v.id}: ${v.help} (${v.nodes.slice(0, 2).map((n) => n.html.slice(0, 120)).join(' | ')})`);
+  check(found !== null, `${name}: accessibility was checked`);
+}
+
+// --- the 3 a.m. path, by clicks alone ---------------------------------------------------------------------------
+const drills = (await api('/v1/drills')).drills;
+const drill = drills.find((d) => d.scenario === 'orders-error-10pct') ?? drills[0];
+check(Boolean(drill), 'a drill has run');
+{
+  const { context, page, wrong } = await open();
+  const path = [];
+  const at = async (what, pattern) => {
+    await page.waitForURL(pattern, { timeout: WAIT }).catch(() => {});
+    await settled(page);
+    path.push(what);
+    check(pattern.test(page.url()), `3 a.m. path: ${what} (at ${page.url()})`);
+    check((await page.locator('[role=alert].error-box').count()) === 0, `3 a.m. path: ${what} shows no error`);
+  };
+  const click = async (locator, what) => {
+    const ok = await locator.first().click({ timeout: WAIT }).then(() => true, () => false);
+    check(ok, `3 a.m. path: click ${what}`);
+  };
+  // Whoever is paged opens the link in the message, which leads to the alert.
+  const report = await api(`/v1/drills/${drill?.id}`);
+  await page.goto(`${BASE}/drills/${drill?.id}?from=-30m&to=now`);
+  await settled(page);
+  await click(page.getByTestId('drill-alert'), 'the alert');
+  await at('alert', /\/alerts\/[0-9a-f]{16}/);
+  await click(page.getByTestId('slo-link'), 'SLO');
+  await at('SLO', /\/slos\/[^/]+/);
+  await click(page.getByTestId('slo-metric'), 'metric');
+  await at('metric', /\/explore\/metrics/);
+  const viaMetric = await page.getByTestId('exemplar').first().click({ timeout: 6_000 }).then(() => true, () => false);
+  if (!viaMetric) {
+    // A metric without exemplars: the service's latency chart has them.
+    await page.goBack();
+    await settled(page);
+    await click(page.getByRole('link', { name: /^Service / }), 'service');
+    await settled(page);
+    await click(page.getByTestId('exemplar'), 'exemplar trace');
+  }
+  await at('exemplar trace', /\/traces\/[0-9a-f]{32}/);
+  await click(page.getByTestId('trace-logs'), 'logs of the trace');
+  await at('logs', /tab=logs/);
+  check((await page.locator('.lrow').count()) > 0, '3 a.m. path: the trace has log lines');
+  await click(page.getByTestId('runbook-link'), 'runbook');
+  await at('runbook', /\/runbooks\/[^/?]+/);
+  check(/from=/.test(page.url()) || !/from=/.test(`${BASE}/`), '3 a.m. path: the range is kept');
+  // A verify step runs without a key.
+  const verify = page.locator('.step').filter({ hasText: 'verify' }).first();
+  await verify.getByRole('button', { name: 'Run' }).click({ timeout: WAIT }).catch(() => {});
+  await page.waitForTimeout(1500);
+  check((await page.locator('.step .st').count()) > 0 || (await page.locator('.sign-in').count()) > 0, 'runbook: a verify step gives a verdict');
+  check(wrong.length === 0, `3 a.m. path: console is clean: ${wrong.slice(0, 3).join(' | ')}`);
+  check(report.outcome === 'passed', `the drill passed (${report.outcome})`);
+  console.log(`3 a.m. path: ${path.join(' → ')}`);
+  await context.close();
+}
+
+// --- a copied link reproduces the page; Back undoes a zoom -------------------------------------------------------
+{
+  const { context, page } = await open();
+  await page.goto(`${BASE}/logs?q=level%3Aerror&from=-1h&to=now`);
+  await settled(page);
+  const first = await page.locator('.query-field input').inputValue().catch(() => '');
+  await page.reload();
+  await settled(page);
+  check(first === 'level:error' && (await page.locator('.query-field input').inputValue()) === first, 'reload reproduces the query');
+  await page.locator('.range-btn').click();
+  await page.getByRole('button', { name: 'Last 15 minutes' }).click();
+  await page.waitForURL(/from=-15m/);
+  await page.goBack();
+  check(/from=-1h/.test(page.url()), 'Back undoes a change of range');
+  await page.goto(`${BASE}/logs?q=level%3A%28`);
+  await settled(page);
+  check((await page.locator('.query-error').count()) === 1, 'a bad query is marked where it is');
+  await page.keyboard.press('Escape');
+  await page.locator('h1').click();
+  await page.keyboard.press('Control+k');
+  check((await page.getByRole('combobox').count()) === 1, 'the palette opens by key');
+  await context.close();
+}
+
+// --- every page, both themes, two widths -------------------------------------------------------------------------
+const trace = (await api('/v1/traces?from=-1h&limit=1&q=service:orders-api')).traces?.[0]?.trace_id;
+const slo = (await api('/v1/slos')).slos?.[0]?.id;
+const alert = (await api('/v1/alerts')).alerts?.[0]?.fingerprint;
+const runbook = (await api('/v1/runbooks')).runbooks?.[0]?.id;
+const pages = [
+  ['overview', '/'], ['services', '/services'], ['service', '/services/orders-api'], ['logs', '/logs'], ['traces', '/traces'], trace && ['trace', `/traces/${trace}`],
+  ['metrics', '/explore/metrics?expr=sum%20by%20(route)%20(rate(http_requests_total%5B1m%5D))'], ['sql', '/explore/sql?query=SELECT%20service_name%2C%20count(*)%20FROM%20logs%20GROUP%20BY%201'],
+  ['slos', '/slos'], slo && ['slo', `/slos/${slo}`], ['alerts', '/alerts'], ['rules', '/alerts?tab=rules'], alert && ['alert', `/alerts/${alert}`],
+  ['runbooks', '/runbooks'], runbook && ['runbook', `/runbooks/${runbook}`], ['drills', '/drills'], drill && ['drill', `/drills/${drill.id}`], ['status', '/status'],
+].filter(Boolean);
+for (const scheme of ['dark', 'light']) {
+  for (const width of [1440, 390]) {
+    const { context, page, wrong } = await open({ colorScheme: scheme, viewport: { width, height: width === 390 ? 844 : 900 } });
+    for (const [name, path] of pages) {
+      const label = `${name} ${scheme} ${width}`;
+      wrong.length = 0;
+      await page.goto(`${BASE}${path}${path.includes('?') ? '&' : '?'}from=-30m&to=now`);
+      await settled(page);
+      check((await page.locator('[role=alert].error-box').count()) === 0, `${label}: shows no error`);
+      check(wrong.length === 0, `${label}: console is clean: ${wrong.slice(0, 2).join(' | ')}`);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      check(overflow <= 1, `${label}: does not scroll sideways (${overflow} px)`);
+      if (SHOTS) await page.screenshot({ path: join(SHOTS, `${name}-${scheme}-${width}.png`) });
+      if (width === 1440) await axe(page, label);
+    }
+    await context.close();
+  }
+}
+
+// --- a mitigation needs the key and a typed confirmation ---------------------------------------------------------
+if (runbook && KEY) {
+  const { context, page } = await open({ viewport: { width: 390, height: 844 } });
+  await page.goto(`${BASE}/runbooks/orders-api-slo-burn`);
+  await settled(page);
+  await page.getByRole('button', { name: /Mitigate…/ }).first().click({ timeout: WAIT }).catch(() => {});
+  const input = page.getByLabel(/to confirm$/);
+  const word = (await input.getAttribute('aria-label').catch(() => ''))?.replace(/^Type (.*) to confirm$/, '$1') ?? '';
+  await input.fill('wrong').catch(() => {});
+  check(await page.getByRole('button', { name: `Run ${word}` }).isDisabled().catch(() => false), 'a mitigation waits for the typed confirmation');
+  await input.fill(word).catch(() => {});
+  await page.getByRole('button', { name: `Run ${word}` }).click({ timeout: WAIT }).catch(() => {});
+  const signIn = page.locator('.sign-in');
+  await signIn.waitFor({ timeout: WAIT }).catch(() => {});
+  check((await signIn.count()) > 0, 'a mitigation asks for the key');
+  await context.close();
+}
+
+await browser.close();
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exit(failures.length ? 1 : 0);
