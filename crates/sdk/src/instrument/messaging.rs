@@ -7,8 +7,11 @@ use std::time::Instant;
 use crate::metrics::{DURATION_SECONDS, MetricOptions};
 use crate::telemetry::Telemetry;
 use crate::trace::context::{self, Context, FutureExt as _};
-use crate::trace::propagation::{self, MessageHeaders};
+use crate::trace::propagation;
+
 use crate::trace::span::{Span, SpanKind};
+
+pub use crate::trace::propagation::MessageHeaders;
 
 const REQUEST_ID: &str = "x-request-id";
 const USER_ID: &str = "x-user-id";
