@@ -98,6 +98,9 @@ pub struct Series {
     pub values: Vec<f64>,
 }
 
+/// A series and its exemplars in time order.
+pub type SeriesExemplars = (Arc<Labels>, Vec<Exemplar>);
+
 /// Reads samples. Calls block: run them on a thread that may.
 pub trait Queryable: Send + Sync {
     /// Series with at least one sample in range, in order of their labels.
@@ -113,7 +116,7 @@ pub trait Queryable: Send + Sync {
     fn label_values(&self, label: &str, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<String>, QueryError>;
 
     /// Exemplars of matching series in the range, Unix milliseconds.
-    fn exemplars(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<(Arc<Labels>, Vec<Exemplar>)>, QueryError>;
+    fn exemplars(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<SeriesExemplars>, QueryError>;
 
     /// Metadata by family, of one family when it is named.
     fn metadata(&self, family: Option<&str>) -> Vec<MetricMetadata>;

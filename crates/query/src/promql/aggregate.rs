@@ -7,7 +7,6 @@ use super::METRIC_NAME;
 use super::ast::{Aggregate, AggregateOp, Expr};
 use super::display::number;
 use super::eval::Evaluator;
-#[cfg(test)]
 use super::sum::Sum;
 use super::vector::{ABSENT, Grid, Key, Name, Pick, Steps, Vector, group, is_absent};
 use crate::error::QueryError;
@@ -165,19 +164,33 @@ impl Cells {
     }
 }
 
-/// Adds a row to compensated sums, without branches so that the compiler can use wide registers.
+/// Magnitude below which a sum cannot become infinite by one more value.
+const ORDINARY: f64 = 1e300;
+
+/// Whether all cells hold numbers of ordinary size. One pass without branches, so that wide registers are used.
+fn ordinary(cells: &[f64]) -> bool {
+    cells.iter().fold(true, |all, v| all & (v.abs() < ORDINARY))
+}
+
+/// Adds a row to compensated sums.
 fn add_row(sums: &mut [f64], compensations: &mut [f64], row: &[f64]) {
+    if ordinary(row) && ordinary(sums) {
+        for ((sum, c), v) in sums.iter_mut().zip(compensations.iter_mut()).zip(row) {
+            let (s, v) = (*sum, *v);
+            let t = s + v;
+            // The exact rounding error of s + v (Knuth's two-sum), which needs no comparison of magnitudes.
+            let back = t - s;
+            *c += (s - (t - back)) + (v - back);
+            *sum = t;
+        }
+        return;
+    }
     for ((sum, c), v) in sums.iter_mut().zip(compensations.iter_mut()).zip(row) {
-        let (s, v) = (*sum, *v);
-        let t = s + v;
-        // The exact rounding error of s + v (Knuth's two-sum), which needs no comparison of magnitudes.
-        let back = t - s;
-        let error = (s - (t - back)) + (v - back);
-        let error = if t.is_infinite() { -*c } else { error };
-        let (first, missing) = (is_absent(s), is_absent(v));
-        let kept = if missing { s } else { t };
-        *sum = if first { v } else { kept };
-        *c += if first || missing { 0.0 } else { error };
+        if is_absent(*v) {
+            continue;
+        }
+        let start = if is_absent(*sum) { Sum::default() } else { Sum::of(*sum, *c) };
+        (*sum, *c) = start.plus(*v).parts();
     }
 }
 
@@ -281,10 +294,10 @@ fn limits(parameter: &[f64]) -> Evaluated<Vec<usize>> {
             if k.is_nan() {
                 return Err(QueryError::Execution("Parameter value is NaN".to_owned()));
             }
-            if *k >= 9.223_372_036_854_775_807e18 {
+            if *k >= 9.223_372_036_854_776e18 {
                 return Err(QueryError::Execution(format!("Scalar value {} overflows int64", number(*k))));
             }
-            if *k <= -9.223_372_036_854_775_807e18 {
+            if *k <= -9.223_372_036_854_776e18 {
                 return Err(QueryError::Execution(format!("Scalar value {} underflows int64", number(*k))));
             }
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative after max")]

@@ -111,7 +111,7 @@ impl Engine {
         if end_ms < start_ms {
             return Err(parse("end timestamp must not be before start time".to_owned()));
         }
-        let points = end_ms.saturating_sub(start_ms) / step_ms + 1;
+        let points = (end_ms.saturating_sub(start_ms) / step_ms).saturating_add(1);
         let count = usize::try_from(points).unwrap_or(usize::MAX);
         if count as u64 > ctx.limits.points_max {
             return Err(QueryError::Limit {

@@ -7,7 +7,7 @@ use super::ast::{At, Call, Expr, Kind, RangeSelector, Sampling, Selector, Shift,
 use super::duration::{Duration, QueryTimes};
 use super::engine::EngineOptions;
 use super::functions::Body;
-use super::vector::{Grid, Key, Matrix, Name, Rows, Steps, Vector, duplicates, is_absent};
+use super::vector::{Grid, Key, Matrix, Name, Rows, Steps, Vector, is_absent};
 use super::window::{LatestRows, WindowRows};
 use crate::context::QueryContext;
 use crate::error::QueryError;
@@ -140,7 +140,7 @@ impl<'a> Evaluator<'a> {
                 let grid = v.into_grid(self)?;
                 self.check_cells(grid.keys.len(), count)?;
                 let data = grid.data.iter().flat_map(|v| std::iter::repeat_n(*v, count)).collect();
-                Val::Vector(Vector { keys: grid.keys, rows: Rows::Dense(data), width: count })
+                Val::Vector(Vector { keys: grid.keys, rows: Rows::Dense(data), width: count, unique: true })
             }
             other => other,
         })
@@ -246,7 +246,7 @@ impl<'a> Evaluator<'a> {
         let series = self.fetch(selector, &moments, lookback)?;
         let keys = series.iter().map(|s| Key { labels: Arc::clone(&s.labels), name: Name::Kept }).collect();
         let rows = LatestRows::new(series, moments, lookback, times);
-        Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width: steps.count })
+        Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width: steps.count, unique: true })
     }
 
     fn range(&mut self, r: &RangeSelector, steps: Steps) -> Evaluated<Val> {
@@ -376,13 +376,8 @@ impl<'a> Evaluator<'a> {
                     let name = self.dropped();
                     keys.iter_mut().for_each(|k| k.name = name);
                 }
-                let same = duplicates(&keys).is_some();
                 let rows = Rows::Lazy(Box::new(WindowRows::new(matrix, steps, scalars, function)));
-                let vector = Vector { keys, rows, width: steps.count };
-                if same {
-                    return Ok(Val::Vector(Vector::dense(vector.into_grid(self)?.merge_same()?)));
-                }
-                Ok(Val::Vector(vector))
+                Ok(Val::Vector(Vector { keys, rows, width: steps.count, unique: keeps_name }))
             }
             Body::Special(eval) => eval(self, expr, c, steps),
         }

@@ -289,7 +289,11 @@ pub(crate) fn note(ev: &mut Evaluator<'_>, c: &Call, matrix: &Matrix, scalars: &
     if matches!(c.function.name, "rate" | "increase") {
         let mut last = "";
         for series in matrix.series.iter().filter(|s| s.values.len() > 1) {
-            let name = series.labels.name();
+            // `__name__` sorts before other usual labels, so it is found at once.
+            let name = match series.labels.iter().next() {
+                Some((super::METRIC_NAME, name)) => name,
+                _ => series.labels.name(),
+            };
             if name == last || name.is_empty() {
                 continue;
             }

@@ -8,6 +8,22 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
+    /// A sum in the middle of things.
+    pub(crate) fn of(sum: f64, compensation: f64) -> Self {
+        Self { sum, compensation }
+    }
+
+    /// The sum and its compensation.
+    pub(crate) fn parts(self) -> (f64, f64) {
+        (self.sum, self.compensation)
+    }
+
+    /// With one more value.
+    pub(crate) fn plus(mut self, v: f64) -> Self {
+        self.add(v);
+        self
+    }
+
     #[inline(always)]
     pub(crate) fn add(&mut self, v: f64) {
         let t = self.sum + v;

@@ -106,10 +106,8 @@ impl Key {
     }
 
     fn same(&self, other: &Self) -> bool {
-        if self.name == other.name || (self.name != Name::Dropped && other.name != Name::Dropped) {
-            if Arc::ptr_eq(&self.labels, &other.labels) {
-                return true;
-            }
+        if (self.name == Name::Dropped) == (other.name == Name::Dropped) && Arc::ptr_eq(&self.labels, &other.labels) {
+            return true;
         }
         self.pairs().eq(other.pairs())
     }
@@ -144,6 +142,9 @@ pub(crate) struct Vector {
     pub(crate) keys: Vec<Key>,
     pub(crate) rows: Rows,
     pub(crate) width: usize,
+    /// Whether no two series have the same labels. Where names were taken off this is found out when the vector is
+    /// made whole; aggregations do not need to know.
+    pub(crate) unique: bool,
 }
 
 /// A [`Vector`] with all its cells.
@@ -260,7 +261,7 @@ pub(crate) fn duplicates(keys: &[Key]) -> Option<Vec<u32>> {
 
 impl Vector {
     pub(crate) fn dense(grid: Grid) -> Self {
-        Self { keys: grid.keys, rows: Rows::Dense(grid.data), width: grid.width }
+        Self { keys: grid.keys, rows: Rows::Dense(grid.data), width: grid.width, unique: true }
     }
 
     /// Row `i`, computed into `scratch` when it is not there yet.
@@ -277,9 +278,15 @@ impl Vector {
     /// All cells, without the series that have no value.
     ///
     /// # Errors
-    /// When cancelled, or when there are more cells than a query may hold.
+    /// When cancelled, when there are more cells than a query may hold, or when series that lost their names are the
+    /// same now.
     pub(crate) fn into_grid(self, ev: &Evaluator<'_>) -> Result<Grid, QueryError> {
-        let width = self.width;
+        let (width, unique) = (self.width, self.unique);
+        let grid = self.cells(ev, width)?;
+        if unique { Ok(grid) } else { grid.merge_same() }
+    }
+
+    fn cells(self, ev: &Evaluator<'_>, width: usize) -> Result<Grid, QueryError> {
         match self.rows {
             Rows::Dense(data) => {
                 let mut grid = Grid { keys: self.keys, data, width };
@@ -385,6 +392,8 @@ pub(crate) struct Groups<'a> {
     first_index: Vec<u32>,
     seen: u32,
     last: Option<u32>,
+    /// Values of the last group's labels, for [`Pick::By`].
+    last_values: Vec<&'a str>,
 }
 
 impl<'a> Groups<'a> {
@@ -393,7 +402,14 @@ impl<'a> Groups<'a> {
         let index = self.seen;
         self.seen += 1;
         // Sorted series tend to stay in the group of the one before.
-        if let Some(last) = self.last
+        if let Pick::By(labels) = pick {
+            let same = self.last.is_some() && labels.iter().zip(&self.last_values).all(|(l, v)| key.get(l) == *v);
+            if let (true, Some(last)) = (same, self.last) {
+                return last;
+            }
+            self.last_values.clear();
+            self.last_values.extend(labels.iter().map(|l| key.get(l)));
+        } else if let Some(last) = self.last
             && pick.same(self.first[last as usize], key)
         {
             return last;

@@ -29,6 +29,10 @@ pub(crate) struct Edge {
     pub(crate) to_start: f64,
     /// From the last sample to the window's end, likewise.
     pub(crate) to_end: f64,
+    /// By how much the difference of the samples grows when it is extrapolated to both borders.
+    pub(crate) factor: f64,
+    /// The same, for a difference per second.
+    pub(crate) factor_per_second: f64,
 }
 
 fn index(i: usize) -> u32 {
@@ -73,7 +77,7 @@ impl Plan {
                 let sampled = seconds(last - first);
                 #[allow(clippy::cast_precision_loss, reason = "sample counts are far below 2^53")]
                 let average = sampled / (hi - lo - 1) as f64;
-                let (mut to_start, mut to_end) = (seconds(first - (end - range)), seconds(end - last));
+                let (mut to_start, mut to_end) = (seconds(first.saturating_sub(end.saturating_sub(range))), seconds(end.saturating_sub(last)));
                 // A sample further from the edge than one and a tenth intervals means the series begins or ends
                 // inside the window: reach out half an interval only.
                 if to_start >= average * 1.1 {
@@ -82,7 +86,8 @@ impl Plan {
                 if to_end >= average * 1.1 {
                     to_end = average / 2.0;
                 }
-                Edge { sampled, to_start, to_end }
+                let factor = (sampled + to_start + to_end) / sampled;
+                Edge { sampled, to_start, to_end, factor, factor_per_second: factor / seconds(range) }
             };
             self.spans.iter().zip(ends).map(edge).collect()
         })
@@ -226,8 +231,8 @@ impl RowSource for WindowRows {
     fn row(&mut self, index: usize, out: &mut [f64]) {
         let m = &self.matrix;
         let series = &m.series[index];
-        // Stale markers are no samples of a window. They are rare: look for any NaN first.
-        if series.values.iter().any(|v| v.is_nan()) && series.values.iter().any(|v| is_absent(*v)) {
+        // Stale markers are no samples of a window. They are rare: look for any NaN first, in a pass without branches.
+        if series.values.iter().fold(false, |any, v| any | v.is_nan()) && series.values.iter().any(|v| is_absent(*v)) {
             let (times, values) = without_stale(series);
             let plan = Plan::new(&times, &m.ends, m.range);
             let windows = Windows {

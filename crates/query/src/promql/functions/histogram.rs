@@ -1,11 +1,15 @@
 //! Quantiles and shares from classic histograms: series told apart by their `le` label.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use skopos_model::Labels;
+
 use super::super::ast::{Call, Expr};
 use super::super::display::number;
 use super::super::eval::{Evaluator, Val};
 use super::super::vector::{Grid, Key, Steps, Vector, group, is_absent};
 use crate::error::QueryError;
-use skopos_model::Labels;
 
 /// Label that holds a bucket's upper bound.
 const UPPER_BOUND: &str = "le";
@@ -36,7 +40,7 @@ fn histograms(ev: &mut Evaluator<'_>, grid: &Grid, at: &Expr) -> Vec<Histogram> 
         match le.parse::<f64>() {
             Ok(bound) => {
                 let labels = Labels::new(key.pairs().filter(|(n, _)| *n != UPPER_BOUND));
-                keys.push(Key { labels: std::sync::Arc::new(labels), name: key.name });
+                keys.push(Key { labels: Arc::new(labels), name: key.name });
                 bounds.push((bound, i));
             }
             Err(_) => {
@@ -231,6 +235,8 @@ pub(super) fn quantiles(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps
     for h in histograms(ev, &grid, &c.args[0]) {
         ev.ctx.check()?;
         let mut worst = None;
+        // A quantile may change from step to step, and with it the label.
+        let mut rows: HashMap<u64, usize> = HashMap::new();
         for k in 0..steps.count {
             buckets(&grid, &h.rows, k, &mut scratch);
             if scratch.is_empty() {
@@ -238,9 +244,12 @@ pub(super) fn quantiles(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps
             }
             worst = worst.or(repair(&mut scratch).map(|w| (w, steps.time(k))));
             for q in &qs {
-                let labels = h.key.labels.with(label, &number(q[k]));
-                let row = out.push_absent(Key { labels: std::sync::Arc::new(labels), name: h.key.name });
-                row[k] = bucket_quantile(q[k], &scratch);
+                let row = *rows.entry(q[k].to_bits()).or_insert_with(|| {
+                    let labels = h.key.labels.with(label, &label_number(q[k]));
+                    out.push_absent(Key { labels: Arc::new(labels), name: h.key.name });
+                    out.keys.len() - 1
+                });
+                out.row_mut(row)[k] = bucket_quantile(q[k], &scratch);
             }
         }
         if let Some((worst, time)) = worst {
@@ -248,6 +257,12 @@ pub(super) fn quantiles(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps
         }
     }
     ev.unnamed(out).map(Val::Vector)
+}
+
+/// A number as OpenMetrics writes label values such as `quantile`: always with a point or an exponent.
+fn label_number(n: f64) -> String {
+    let text = number(n);
+    if n.is_finite() && !text.contains(['.', 'e']) { text + ".0" } else { text }
 }
 
 /// `histogram_fraction(lower, upper, buckets)`.

@@ -38,7 +38,7 @@ pub(super) fn absent_over_time(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps
     let keys = matrix.keys();
     let rows = WindowRows::new(matrix, steps, Vec::new(), super::over_time::present);
     let rows = super::super::vector::Rows::Lazy(Box::new(rows));
-    let grid = Vector { keys, rows, width: steps.count }.into_grid(ev)?;
+    let grid = Vector { keys, rows, width: steps.count, unique: true }.into_grid(ev)?;
     Ok(absence(&grid, super::stated_labels(&c.args[0])))
 }
 

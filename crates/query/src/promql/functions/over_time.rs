@@ -134,6 +134,10 @@ pub(super) fn mad(w: &Windows<'_>, out: &mut [f64]) {
         sorted.clear();
         sorted.extend_from_slice(values);
         let median = quantile_of(0.5, &mut sorted);
+        // NaN sorts to one end and would go unnoticed in the middle.
+        if sorted[0].is_nan() {
+            return f64::NAN;
+        }
         sorted.iter_mut().for_each(|v| *v = (*v - median).abs());
         quantile_of(0.5, &mut sorted)
     });

@@ -2,12 +2,13 @@
 
 use super::super::sum::Sum;
 use super::super::vector::ABSENT;
-use super::super::window::{Windows, seconds};
+use super::super::window::{Edge, Windows, seconds};
 
 /// Where a counter went down.
 fn find_resets(values: &[f64]) -> Vec<u32> {
     // One pass without branches tells whether there is any; most series have none.
-    if !values.windows(2).fold(false, |any, p| any | (p[1] < p[0])) {
+    let later = values.get(1..).unwrap_or_default();
+    if !values.iter().zip(later).fold(false, |any, (a, b)| any | (b < a)) {
         return Vec::new();
     }
     let at = |i: usize| u32::try_from(i).unwrap_or(u32::MAX);
@@ -18,40 +19,50 @@ fn find_resets(values: &[f64]) -> Vec<u32> {
 #[inline(always)]
 fn extrapolated(w: &Windows<'_>, out: &mut [f64], counter: bool, per_second: bool) {
     let resets = if counter { find_resets(w.values) } else { Vec::new() };
-    let mut reset_at = 0;
     let divisor = if per_second { seconds(w.range) } else { 1.0 };
     let edges = w.edges();
     let values = w.values;
-    let mut last_lo = 0;
-    for ((cell, (lo, hi)), edge) in out.iter_mut().zip(&w.plan.spans).zip(edges) {
+    let cell = |increase: f64, first: f64, edge: &Edge| {
+        let factor = if per_second { edge.factor_per_second } else { edge.factor };
+        // A counter begins at zero: do not reach out to where it would have been negative. Multiplied out, so that
+        // the usual case needs no division.
+        if counter && increase > 0.0 && first >= 0.0 && edge.sampled * first < edge.to_start * increase {
+            let to_start = edge.sampled * (first / increase);
+            return increase * ((edge.sampled + to_start + edge.to_end) / edge.sampled / divisor);
+        }
+        increase * factor
+    };
+    let steps = out.iter_mut().zip(&w.plan.spans).zip(edges);
+    if resets.is_empty() {
+        for ((out, (lo, hi)), edge) in steps {
+            *out = if edge.sampled > 0.0 {
+                let first = values[*lo as usize];
+                cell(values[*hi as usize - 1] - first, first, edge)
+            } else {
+                ABSENT
+            };
+        }
+        return;
+    }
+    let (mut reset_at, mut last_lo) = (0, 0);
+    for ((out, (lo, hi)), edge) in steps {
         if edge.sampled <= 0.0 {
-            *cell = ABSENT;
+            *out = ABSENT;
             continue;
+        }
+        if *lo < last_lo {
+            reset_at = 0;
+        }
+        last_lo = *lo;
+        while resets.get(reset_at).is_some_and(|r| *r <= *lo) {
+            reset_at += 1;
         }
         let first = values[*lo as usize];
         let mut increase = values[*hi as usize - 1] - first;
-        if !resets.is_empty() {
-            if *lo < last_lo {
-                reset_at = 0;
-            }
-            last_lo = *lo;
-            while resets.get(reset_at).is_some_and(|r| *r <= *lo) {
-                reset_at += 1;
-            }
-            for r in resets[reset_at..].iter().take_while(|r| **r < *hi) {
-                increase += values[*r as usize - 1];
-            }
+        for r in resets[reset_at..].iter().take_while(|r| **r < *hi) {
+            increase += values[*r as usize - 1];
         }
-        let mut to_start = edge.to_start;
-        if counter && increase > 0.0 && first >= 0.0 {
-            // A counter begins at zero: do not reach out to where it would have been negative.
-            let to_zero = edge.sampled * (first / increase);
-            if to_zero < to_start {
-                to_start = to_zero;
-            }
-        }
-        let factor = (edge.sampled + to_start + edge.to_end) / edge.sampled / divisor;
-        *cell = increase * factor;
+        *out = cell(increase, first, edge);
     }
 }
 

@@ -281,9 +281,9 @@ enum At {
     Range(i64, i64, i64),
 }
 
-/// Engine as upstream's test runner has it.
-pub(crate) fn engine() -> Engine {
-    Engine::new(EngineOptions { experimental: true, delayed_name_removal: true, ..EngineOptions::default() })
+/// Engine with everything switched on; upstream's test runner has delayed name removal on, its server has not.
+pub(crate) fn engine(delayed_name_removal: bool) -> Engine {
+    Engine::new(EngineOptions { experimental: true, delayed_name_removal, ..EngineOptions::default() })
 }
 
 fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -> Result<(), String> {
@@ -322,8 +322,8 @@ fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -
 }
 
 /// Runs a script; the outcome of each `eval` in order.
-pub(crate) fn run_script(text: &str) -> Vec<Outcome> {
-    let engine = engine();
+pub(crate) fn run_script(text: &str, delayed_name_removal: bool) -> Vec<Outcome> {
+    let engine = engine(delayed_name_removal);
     let lines: Vec<&str> = text.lines().map(str::trim).map(|l| if l.starts_with('#') { "" } else { l }).collect();
     let (mut store, mut native, mut broken) = (Memory::default(), false, None);
     let mut out = Vec::new();
