@@ -137,7 +137,7 @@ pub(crate) struct Engine {
     blobs: Arc<LocalBlobs>,
     database: Arc<Database>,
     slots: Arc<[Slot; 3]>,
-    wal: Wal,
+    wal: Arc<Wal>,
     dedup: Dedup,
     /// Told when a head has been flushed.
     room: Notify,
@@ -166,6 +166,9 @@ impl Engine {
     pub(crate) async fn append(&self, payload: WalPayload, batch: Batch) -> Result<(), AppendError> {
         let slot = self.slot(batch.signal());
         let rows = batch.rows() as u64;
+        if is_nothing(&batch) {
+            return Ok(());
+        }
         let claim = loop {
             match self.dedup.look(&payload, self.clock.now_nanos()) {
                 None => break None,
@@ -285,11 +288,11 @@ impl Engine {
     }
 
     /// Refuses new data, writes all to files and closes the catalog.
-    pub(crate) async fn close(self: &Arc<Self>) -> Result<(), StorageError> {
+    pub(crate) async fn close(&self) -> Result<(), StorageError> {
         self.stop.cancel();
-        let engine = Arc::clone(self);
+        let wal = Arc::clone(&self.wal);
         blocking(move || {
-            engine.wal.close();
+            wal.close();
             Ok(())
         })
         .await?;
@@ -320,9 +323,21 @@ impl Engine {
     }
 
     /// Frees segments of the log that are in files as a whole.
-    fn free_log(&self) -> Result<(), StorageError> {
+    async fn free_log(&self) -> Result<(), StorageError> {
         let positions = std::array::from_fn(|i| self.slots[i].position.load(Ordering::SeqCst));
-        self.wal.free(positions).map_err(|source| StorageError::Io { what: "cannot remove segment of", path: "wal".to_owned(), source })
+        let wal = Arc::clone(&self.wal);
+        let io = |source| StorageError::Io { what: "cannot remove segment of", path: "wal".to_owned(), source };
+        blocking(move || wal.free(positions).map_err(io)).await
+    }
+}
+
+/// Whether there is nothing to store: a record that reaches no head would keep its segment for ever.
+fn is_nothing(batch: &Batch) -> bool {
+    match batch {
+        Batch::Logs(batch) => batch.is_empty(),
+        Batch::Spans(batch) => batch.is_empty(),
+        Batch::Samples(batch) => batch.is_empty(),
+        Batch::Series(series, metadata) => series.is_empty() && metadata.is_empty(),
     }
 }
 

@@ -413,5 +413,10 @@ impl Table for MetricsTable {
     fn files(&self) -> Vec<Arc<FileMeta>> {
         self.state.read().files.clone()
     }
+
+    fn expires(&self, file: &FileMeta) -> bool {
+        // Labels and metadata are what samples of any age are read by.
+        file.file.table != SERIES && file.file.table != METADATA
+    }
 }
 

@@ -69,9 +69,22 @@ struct Shared {
     log: Mutex<WalLog>,
     /// Bytes accepted and not yet in a head.
     in_flight: AtomicUsize,
-    commits: std::sync::atomic::AtomicU64,
+    /// As of the last change: the log itself is locked while it syncs.
+    figures: Mutex<WalStats>,
     /// A table failed to take what was logged: only a restart brings the rows back.
     broken: AtomicBool,
+}
+
+fn figures(log: &WalLog) -> WalStats {
+    WalStats { bytes: log.bytes(), segments: log.segments() as u64, sequence: log.sequence(), ..WalStats::default() }
+}
+
+impl Shared {
+    /// Notes the log's figures after a change.
+    fn measure(&self, log: &WalLog, commits: u64) {
+        let mut noted = self.figures.lock();
+        *noted = WalStats { commits: noted.commits + commits, ..figures(log) };
+    }
 }
 
 /// The running log.
@@ -92,9 +105,9 @@ impl Wal {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            figures: Mutex::new(figures(&log)),
             log: Mutex::new(log),
             in_flight: AtomicUsize::new(0),
-            commits: std::sync::atomic::AtomicU64::new(0),
             broken: AtomicBool::new(false),
         });
         let mut threads = Vec::new();
@@ -151,7 +164,10 @@ impl Wal {
 
     /// Removes segments that all signals have passed.
     pub(crate) fn free(&self, positions: [u64; 3]) -> std::io::Result<()> {
-        self.shared.log.lock().free(positions)
+        let mut log = self.shared.log.lock();
+        let freed = log.free(positions);
+        self.shared.measure(&log, 0);
+        freed
     }
 
     /// Closes the open segment, so that it can be freed.
@@ -162,15 +178,8 @@ impl Wal {
     /// Figures.
     pub(crate) fn stats(&self) -> WalStats {
         let failure = self.shared.queue.lock().failure.clone();
-        let log = self.shared.log.lock();
-        WalStats {
-            bytes: log.bytes(),
-            segments: log.segments() as u64,
-            sequence: log.sequence(),
-            commits: self.shared.commits.load(Ordering::Relaxed),
-            writable: failure.is_none(),
-            error: failure.unwrap_or_default(),
-        }
+        let figures = self.shared.figures.lock().clone();
+        WalStats { writable: failure.is_none(), error: failure.unwrap_or_default(), ..figures }
     }
 
     /// Writes what waits, refuses what comes, and ends the threads. Blocks.
@@ -232,8 +241,12 @@ fn write_groups(shared: &Shared, sinks: &[mpsc::Sender<Vec<Logged>>], delay: Dur
             queue.waiting.drain(..).collect()
         };
         let payloads: Vec<&WalPayload> = group.iter().map(|p| &p.payload).collect();
-        let result = shared.log.lock().append(&payloads);
-        shared.commits.fetch_add(1, Ordering::Relaxed);
+        let result = {
+            let mut log = shared.log.lock();
+            let result = log.append(&payloads);
+            shared.measure(&log, 1);
+            result
+        };
         match result {
             Ok(first) => {
                 let mut by_signal: [Vec<Logged>; 3] = Default::default();

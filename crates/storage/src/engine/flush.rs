@@ -45,16 +45,19 @@ impl Engine {
         let mut result = Ok(());
         for slot in self.slots.iter() {
             // What an earlier flush has left goes first, then what has come since.
-            while match self.flush_slot(slot).await {
-                Ok(flushed) => flushed && slot.table.head().rows > 0,
-                Err(error) => {
-                    result = Err(error);
-                    false
+            for _ in 0..2 {
+                match self.flush_slot(slot).await {
+                    Ok(true) if slot.table.head().rows > 0 => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        result = Err(error);
+                        break;
+                    }
                 }
-            } {}
+            }
         }
         self.wal.rotate();
-        result.and(self.free_log())
+        result.and(self.free_log().await)
     }
 
     /// Flushes one head. `false`: there was nothing in it.
@@ -91,7 +94,7 @@ impl Engine {
         slot.measure();
         self.room.notify_waiters();
         drop(state);
-        self.free_log()?;
+        self.free_log().await?;
         tracing::debug!(signal = slot.signal.as_str(), rows = sealed.rows, files = files.len(), "flushed");
         Ok(true)
     }

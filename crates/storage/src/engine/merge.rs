@@ -25,7 +25,9 @@ impl Engine {
         let _one = slot.merging.lock().await;
         let permit = self.merge_permit.acquire().await;
         let _permit = permit.map_err(|e| StorageError::Format { what: "cannot merge", reason: e.to_string() })?;
-        for _ in 0..MERGES_MAX {
+        // With data coming in there is always one more file: the final form is that of what is there now.
+        let most = if full { slot.table.files().len() + 2 } else { MERGES_MAX };
+        for _ in 0..most {
             if slot.stopped.load(Ordering::SeqCst) {
                 return Err(super::flush::uncertain(slot));
             }
@@ -38,7 +40,10 @@ impl Engine {
                 }
             }
         }
-        Err(StorageError::Format { what: "cannot merge", reason: format!("{} files do not settle", slot.signal.as_str()) })
+        if full {
+            return Ok(());
+        }
+        Err(StorageError::Format { what: "cannot merge", reason: format!("files of {} do not settle", slot.signal.as_str()) })
     }
 
     async fn merge_files(&self, slot: &Slot, inputs: Vec<Arc<FileMeta>>, now: i64) -> Result<(), StorageError> {
@@ -49,18 +54,19 @@ impl Engine {
         let (table, blobs, files) = (Arc::clone(&slot.table), Arc::clone(&self.blobs), inputs.clone());
         let merged = blocking(move || table.merge(&files, cutoff, &*blobs)).await?;
         let views = slot.table.views();
-        let added = self
-            .commit(slot, &Commit { add: &merged, created, remove: &inputs, positions: &[], schemas: &slot.schemas, views: &views })
-            .await?;
+        let commit = Commit { add: &merged, created, remove: &inputs, positions: &[], schemas: &slot.schemas, views: &views };
+        self.replace(slot, &commit).await?;
         self.merges.fetch_add(1, Ordering::Relaxed);
-        self.retire(slot, added, &inputs);
         Ok(())
     }
 
-    /// Replaces files in sight of queries; those that run on keep what they hold.
-    pub(super) fn retire(&self, slot: &Slot, add: Vec<Arc<FileMeta>>, gone: &[Arc<FileMeta>]) {
-        self.retired.lock().extend(gone.iter().map(|file| (file.id, Arc::downgrade(file))));
-        slot.table.swap(FileSwap { add, remove: gone.iter().map(|f| f.id).collect(), drop_sealed: false });
+    /// Commits a change that takes files away, and makes it visible. Queries that run on keep what they hold: from
+    /// before the commit on, a file that anybody still has in hand is not deleted.
+    pub(super) async fn replace(&self, slot: &Slot, commit: &Commit<'_>) -> Result<(), StorageError> {
+        self.retired.lock().extend(commit.remove.iter().map(|file| (file.id, Arc::downgrade(file))));
+        let add = self.commit(slot, commit).await?;
+        slot.table.swap(FileSwap { add, remove: commit.remove.iter().map(|f| f.id).collect(), drop_sealed: false });
+        Ok(())
     }
 
     /// Takes files whose footer does not parse out of sight. `false`: there was none among them.

@@ -95,7 +95,7 @@ impl Engine {
             blobs,
             database,
             slots,
-            wal,
+            wal: Arc::new(wal),
             dedup,
             room: Notify::new(),
             due,
@@ -108,7 +108,7 @@ impl Engine {
             stop: CancellationToken::new(),
             _lock: lock,
         });
-        engine.free_log()?;
+        engine.free_log().await?;
         Ok(engine)
     }
 }

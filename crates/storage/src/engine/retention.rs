@@ -20,8 +20,7 @@ impl Engine {
             if old.is_empty() || slot.stopped.load(std::sync::atomic::Ordering::SeqCst) {
                 continue;
             }
-            self.commit(slot, &Commit { remove: &old, ..Commit::default() }).await?;
-            self.retire(slot, Vec::new(), &old);
+            self.replace(slot, &Commit { remove: &old, ..Commit::default() }).await?;
             tracing::info!(signal = slot.signal.as_str(), files = old.len(), "files past their retention were dropped");
         }
         Ok(())
