@@ -59,3 +59,8 @@ pub use trace::context::{
 pub use trace::id::{SpanContext, SpanId, TraceId};
 pub use trace::span::{Span, SpanBuilder, SpanKind};
 pub use value::Value;
+
+/// The guide's examples are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/instrument-a-rust-service.md")]
+struct Guide;

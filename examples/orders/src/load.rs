@@ -212,7 +212,8 @@ impl Users {
         let mut known = None;
         if matches!(kind, Kind::Show | Kind::Cancel) {
             let orders = self.known.lock();
-            known = orders.get((pick * orders.len() as f64) as usize).cloned();
+            // People change their minds about what they have just ordered, and look at anything.
+            known = if kind == Kind::Cancel { orders.back().cloned() } else { orders.get((pick * orders.len() as f64) as usize).cloned() };
         }
         let path = match (kind, &known) {
             (Kind::Show, Some((id, owner))) => {

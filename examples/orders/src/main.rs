@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may panic"))]
 
 mod api;
+#[cfg(test)]
+mod artefacts;
 mod cache;
 mod downstream;
 mod inventory;

@@ -39,11 +39,11 @@ pub(crate) struct Stats {
     pub(crate) oldest_ms: i64,
 }
 
-/// Puts a message in, within the caller's transaction.
-pub(crate) async fn insert(connection: &mut SqliteConnection, order_id: &str, headers: MessageHeaders, now_ms: i64) -> Result<(), sqlx::Error> {
+/// Puts a message in, within the caller's transaction; it is due `delay` later.
+pub(crate) async fn insert(connection: &mut SqliteConnection, order_id: &str, headers: MessageHeaders, now_ms: i64, delay: Duration) -> Result<(), sqlx::Error> {
     const INSERT: &str = "INSERT INTO queue (order_id, headers, available_ms, created_ms) VALUES (?, ?, ?, ?)";
     let headers = serde_json::to_string(&headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sql_span(SYSTEM, INSERT, sqlx::query(INSERT).bind(order_id).bind(headers).bind(now_ms).bind(now_ms).execute(connection)).await?;
+    sql_span(SYSTEM, INSERT, sqlx::query(INSERT).bind(order_id).bind(headers).bind(now_ms + millis(delay)).bind(now_ms).execute(connection)).await?;
     Ok(())
 }
 
@@ -110,7 +110,7 @@ mod tests {
     async fn filled(folder: &tempfile::TempDir) -> SqlitePool {
         let pool = Store::open(&folder.path().join("orders.db")).await.unwrap().pool;
         let mut connection = pool.acquire().await.unwrap();
-        insert(&mut connection, "a", MessageHeaders::from([("traceparent".to_owned(), "x".to_owned())]), 1_000).await.unwrap();
+        insert(&mut connection, "a", MessageHeaders::from([("traceparent".to_owned(), "x".to_owned())]), 1_000, Duration::ZERO).await.unwrap();
         pool
     }
 

@@ -18,6 +18,8 @@ const MAX_CONNECTIONS: u32 = 8;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an order can still be cancelled before its shipment is due.
+const SHIP_AFTER: Duration = Duration::from_secs(2);
 /// Orders in one list.
 pub(crate) const MAX_LISTED: i64 = 50;
 
@@ -91,7 +93,7 @@ impl Store {
         })
         .await?;
         let connection = &mut *transaction;
-        messaging::publish(queue::SYSTEM, queue::SHIPMENTS, |headers: MessageHeaders| queue::insert(connection, &order.id, headers, order.created_ms)).await?;
+        messaging::publish(queue::SYSTEM, queue::SHIPMENTS, |headers: MessageHeaders| queue::insert(connection, &order.id, headers, order.created_ms, SHIP_AFTER)).await?;
         sql_span(SYSTEM, "COMMIT", transaction.commit()).await
     }
 

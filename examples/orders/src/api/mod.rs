@@ -113,6 +113,12 @@ fn observe_pool(telemetry: &Telemetry, store: &Store) {
     });
 }
 
+/// The flags of this service.
+#[cfg(test)]
+pub(crate) fn flags_known() -> Vec<String> {
+    Faults::with_built_in().state().flags.into_keys().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
