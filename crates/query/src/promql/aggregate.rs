@@ -311,21 +311,32 @@ fn select(grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Gri
     let (members, _) = members(&grid, pick);
     let width = grid.width;
     let mut kept = vec![ABSENT; grid.data.len()];
-    let mut order = Vec::new();
+    let mut chosen = Vec::new();
     for list in &members {
         for k in 0..width {
             let mut candidates: Vec<(f64, usize)> =
                 list.iter().map(|i| (grid.row(*i)[k], *i)).filter(|(v, _)| !is_absent(*v)).collect();
-            // NaN comes last either way. The sort is stable: of equal values the first stays.
-            match op {
-                AggregateOp::Topk => candidates.sort_by(|a, b| a.0.is_nan().cmp(&b.0.is_nan()).then(b.0.total_cmp(&a.0))),
-                AggregateOp::Bottomk => candidates.sort_by(|a, b| a.0.is_nan().cmp(&b.0.is_nan()).then(a.0.total_cmp(&b.0))),
-                _ => {}
+            // NaN comes last either way. Of equal values the first by labels stays, so that the choice does not
+            // depend on which other steps are computed along.
+            let by_labels = |a: usize, b: usize| grid.keys[a].labels.cmp(&grid.keys[b].labels).then(a.cmp(&b));
+            let order = |a: &(f64, usize), b: &(f64, usize)| {
+                let by_value = match op {
+                    AggregateOp::Topk => b.0.partial_cmp(&a.0),
+                    AggregateOp::Bottomk => a.0.partial_cmp(&b.0),
+                    _ => return by_labels(a.1, b.1),
+                };
+                a.0.is_nan().cmp(&b.0.is_nan()).then(by_value.unwrap_or(std::cmp::Ordering::Equal)).then_with(|| by_labels(a.1, b.1))
+            };
+            if let Some(last) = limits[k].checked_sub(1).filter(|last| *last < candidates.len()) {
+                candidates.select_nth_unstable_by(last, order);
             }
             candidates.truncate(limits[k]);
+            if width == 1 {
+                candidates.sort_unstable_by(order);
+            }
             for (v, i) in candidates {
                 kept[i * width + k] = v;
-                order.push(i);
+                chosen.push(i);
             }
         }
     }
@@ -336,7 +347,7 @@ fn select(grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Gri
     }
     // An instant query shows them by value.
     let mut out = Grid::empty(1);
-    for i in order {
+    for i in chosen {
         out.push(grid.keys[i].clone(), &kept[i..=i]);
     }
     out

@@ -10,7 +10,7 @@ mod time;
 use super::ast::{Call, Expr, Kind, Type};
 use super::display::number;
 use super::eval::{Evaluator, Val};
-use super::vector::{Matrix, Steps};
+use super::vector::{Matrix, Name, Steps};
 use super::window::WindowFn;
 use crate::error::QueryError;
 
@@ -288,7 +288,9 @@ pub(crate) fn note(ev: &mut Evaluator<'_>, c: &Call, matrix: &Matrix, scalars: &
     }
     if matches!(c.function.name, "rate" | "increase") {
         let mut last = "";
-        for series in matrix.series.iter().filter(|s| s.values.len() > 1) {
+        // What is no longer the metric its name says is not judged by that name.
+        let named = |i: usize| matrix.names.as_ref().is_none_or(|n| n[i] == Name::Kept);
+        for (_, series) in matrix.series.iter().enumerate().filter(|(i, s)| s.values.len() > 1 && named(*i)) {
             // `__name__` sorts before other usual labels, so it is found at once.
             let name = match series.labels.iter().next() {
                 Some((super::METRIC_NAME, name)) => name,

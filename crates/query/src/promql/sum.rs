@@ -18,6 +18,18 @@ impl Sum {
         (self.sum, self.compensation)
     }
 
+    /// Both together.
+    #[inline(always)]
+    pub(crate) fn and(self, other: Self) -> Self {
+        let t = self.sum + other.sum;
+        if t.is_infinite() {
+            return Self { sum: t, compensation: 0.0 };
+        }
+        let back = t - self.sum;
+        let error = (self.sum - (t - back)) + (other.sum - back);
+        Self { sum: t, compensation: self.compensation + other.compensation + error }
+    }
+
     /// With one more value.
     pub(crate) fn plus(mut self, v: f64) -> Self {
         self.add(v);

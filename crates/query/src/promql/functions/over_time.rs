@@ -10,16 +10,59 @@ fn float(n: usize) -> f64 {
     n as f64
 }
 
+/// How many times each sample may be added before sums of overlapping windows are shared.
+const OVERLAP: usize = 8;
+
+/// Fills each cell from the sum and the samples of its window. Windows that overlap much share their sums: those of
+/// `values[i..middle]` for each `i`, and of `values[middle..hi]` so far. Nothing is ever subtracted, so no digits are
+/// lost, and an infinity leaves with its window.
+fn sums(w: &Windows<'_>, out: &mut [f64], finish: impl Fn(Sum, &[f64]) -> f64) {
+    let spans = &w.plan.spans;
+    let additions: usize = spans.iter().map(|(lo, hi)| (hi - lo) as usize).sum();
+    let forward = spans.windows(2).all(|p| p[0].0 <= p[1].0 && p[0].1 <= p[1].1);
+    if !forward || additions < OVERLAP * (w.values.len() + spans.len()) {
+        return w.each(out, |_, _, values| {
+            let mut sum = Sum::default();
+            values.iter().for_each(|v| sum.add(*v));
+            finish(sum, values)
+        });
+    }
+    let (mut base, mut middle, mut to) = (0, 0, 0);
+    let mut tails: Vec<Sum> = Vec::new();
+    let mut after = Sum::default();
+    for (cell, (lo, hi)) in out.iter_mut().zip(spans) {
+        let (lo, hi) = (*lo as usize, *hi as usize);
+        if lo >= hi {
+            *cell = ABSENT;
+            continue;
+        }
+        if lo >= middle {
+            (base, middle, to) = (lo, hi, hi);
+            tails.clear();
+            let mut tail = Sum::default();
+            tails.extend(w.values[lo..hi].iter().rev().map(|v| {
+                tail.add(*v);
+                tail
+            }));
+            tails.reverse();
+            after = Sum::default();
+        }
+        w.values[to..hi].iter().for_each(|v| after.add(*v));
+        to = hi;
+        *cell = finish(tails[lo - base].and(after), &w.values[lo..hi]);
+    }
+}
+
 pub(super) fn sum(w: &Windows<'_>, out: &mut [f64]) {
-    w.each(out, |_, _, values| {
-        let mut sum = Sum::default();
-        values.iter().for_each(|v| sum.add(*v));
-        sum.value()
-    });
+    sums(w, out, |sum, _| sum.value());
 }
 
 pub(super) fn avg(w: &Windows<'_>, out: &mut [f64]) {
-    w.each(out, |_, _, values| mean(values));
+    sums(w, out, |sum, values| {
+        let plain = sum.value() / float(values.len());
+        // A sum may be too large for a float where the mean is not.
+        if plain.is_infinite() { mean(values) } else { plain }
+    });
 }
 
 pub(super) fn count(w: &Windows<'_>, out: &mut [f64]) {
@@ -163,4 +206,39 @@ pub(super) fn changes(w: &Windows<'_>, out: &mut [f64]) {
 
 pub(super) fn resets(w: &Windows<'_>, out: &mut [f64]) {
     events(w, out, |a, b| b < a);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::vector::Steps;
+    use super::super::super::window::Plan;
+    use super::*;
+
+    #[test]
+    fn shared_sums_are_those_of_each_window() {
+        let times: Vec<i64> = (0..500).map(|i| i * 10).collect();
+        let values: Vec<f64> = (0..500u32)
+            .map(|i| match i % 97 {
+                13 => f64::INFINITY,
+                50 => 1e100,
+                51 => -1e100,
+                _ => f64::from(i % 17) - 8.3,
+            })
+            .collect();
+        let ends: Vec<i64> = (0..600).map(|i| i * 9).collect();
+        for range in [5, 100, 700, 3000] {
+            let plan = Plan::new(&times, &ends, range);
+            let w = Windows { times: &times, values: &values, plan: &plan, ends: &ends, range, steps: Steps::one(0), scalars: &[] };
+            let (mut got, mut wanted) = (vec![0.0; 600], vec![0.0; 600]);
+            sum(&w, &mut got);
+            w.each(&mut wanted, |_, _, values| {
+                let mut sum = Sum::default();
+                values.iter().for_each(|v| sum.add(*v));
+                sum.value()
+            });
+            for (k, (a, b)) in got.iter().zip(&wanted).enumerate() {
+                assert!(a.to_bits() == b.to_bits() || (a - b).abs() <= 1e-9 * b.abs().max(1.0), "range {range} step {k}: {a} {b}");
+            }
+        }
+    }
 }

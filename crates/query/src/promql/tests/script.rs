@@ -6,7 +6,7 @@ use skopos_model::Labels;
 
 use super::super::vector::ABSENT;
 use super::super::vector::is_absent;
-use super::super::{Engine, EngineOptions, Kind, Points, QueryOutput, Value, parse};
+use super::super::{Engine, EngineOptions, Expr, Kind, Points, QueryOutput, Value, parse};
 use super::memory::{Memory, context};
 
 /// One `eval` and how it went.
@@ -316,9 +316,48 @@ fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -
         let again = engine.range(store, &printed, *t, *t, 60_000, &context()).map_err(|e| format!("as range: {e}"))?;
         let Value::Matrix(m) = again.value else { return Err("range query gave no matrix".to_owned()) };
         let series: Vec<_> = samples.iter().map(|s| (Arc::clone(&s.labels), vec![s.value])).collect();
-        check_points(&m, &Expect { series, ..Expect::default() }, *t, 1).map_err(|e| format!("as range: {e}"))?;
+        let same_again = Expect { series, ..Expect::default() };
+        check_points(&m, &same_again, *t, 1).map_err(|e| format!("as range: {e}"))?;
+        // With `@` on every selector the result is the same at any time, unless the query asks for the time.
+        let mut fixed = expr;
+        if fix(&mut fixed, *t) {
+            for other in [*t, t + 7_000, t - 1_000] {
+                let again = engine.instant(store, &fixed, other, &context()).map_err(|e| format!("{fixed}: {e}"))?;
+                let Value::Vector(samples) = again.value else { return Err("no vector".to_owned()) };
+                let points = |s: &super::super::Sample| Points { labels: Arc::clone(&s.labels), times: vec![*t], values: vec![s.value] };
+                let points: Vec<Points> = samples.iter().map(points).collect();
+                check_points(&points, &same_again, *t, 1).map_err(|e| format!("{fixed} at {other}: {e}"))?;
+            }
+            let again = engine.range(store, &fixed, *t, t + 60_000, 30_000, &context()).map_err(|e| format!("{fixed}: {e}"))?;
+            let Value::Matrix(m) = again.value else { return Err("range query gave no matrix".to_owned()) };
+            let thrice = samples.iter().map(|s| (Arc::clone(&s.labels), vec![s.value; 3])).collect();
+            let thrice = Expect { series: thrice, ..Expect::default() };
+            check_points(&m, &thrice, *t, 30_000).map_err(|e| format!("{fixed} over a range: {e}"))?;
+        }
     }
     Ok(())
+}
+
+/// Puts `@ time` on every selector that has none; false where that would change the meaning.
+fn fix(expr: &mut Expr, time: i64) -> bool {
+    // `step()` and `range()` are other durations in a range query.
+    let set = |shift: &mut super::super::Shift| {
+        shift.at.get_or_insert(super::super::At::Time(time));
+        shift.offset.as_ref().is_none_or(|d| d.constant().is_some())
+    };
+    match &mut expr.kind {
+        Kind::Number(_) | Kind::Text(_) => true,
+        Kind::Selector(s) => set(&mut s.shift),
+        Kind::Range(r) => set(&mut r.selector.shift) && r.range.constant().is_some(),
+        // Inside, steps are the subquery's own.
+        Kind::Subquery(s) => set(&mut s.shift),
+        Kind::Unary(_, e) | Kind::Paren(e) => fix(e, time),
+        Kind::Binary(b) => fix(&mut b.left, time) && fix(&mut b.right, time),
+        Kind::Aggregate(a) => a.parameter.as_mut().is_none_or(|p| fix(p, time)) && fix(&mut a.expr, time),
+        // timestamp() of a selector is the sample's time, of anything else the step's.
+        Kind::Call(c) if c.function.per_step => false,
+        Kind::Call(c) => c.args.iter_mut().all(|a| fix(a, time)),
+    }
 }
 
 /// Runs a script; the outcome of each `eval` in order.
