@@ -108,11 +108,23 @@ impl<'c> Builder<'c> {
         self.push(row, line, state);
     }
 
+    /// The elements of a JSON array, one row each.
     fn array(&mut self, body: &[u8]) {
-        // The body has been read as JSON before: elements can be handed over one after another.
-        let elements: Result<Vec<serde_json::Value>, _> = serde_json::from_slice(body);
-        for element in elements.unwrap_or_default() {
-            self.line(element.to_string().as_bytes());
+        let mut rest = body.trim_ascii_start().strip_prefix(b"[").unwrap_or(body);
+        loop {
+            rest = rest.trim_ascii_start();
+            rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+            if rest.is_empty() || rest.first() == Some(&b']') {
+                return;
+            }
+            let mut elements = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+            let end = match elements.next() {
+                Some(Ok(_)) => elements.byte_offset(),
+                // An element that is no object ends the array's reading: what is left is one row, not none.
+                _ => rest.len(),
+            };
+            self.line(&rest[..end]);
+            rest = &rest[end..];
         }
     }
 

@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub fn tag(&mut self) -> Result<Option<u32>, ProtoError> {
         let Some(&first) = self.buf.get(self.pos) else { return Ok(None) };
-        if first < 0x80 && first >= 8 {
+        if (8..0x80).contains(&first) {
             self.pos += 1;
             return Ok(Some(u32::from(first)));
         }

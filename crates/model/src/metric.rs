@@ -110,6 +110,7 @@ impl SampleBatch {
     }
 
     /// Appends one sample, opening a run when the series changes.
+    #[inline]
     pub fn push(&mut self, series: SeriesId, timestamp: i64, value: f64) {
         self.timestamps.push(timestamp);
         self.values.push(value);

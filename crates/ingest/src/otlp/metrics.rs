@@ -17,7 +17,7 @@ use crate::error::IngestError;
 use crate::otlp::names::NameKind;
 use crate::otlp::resource::{CachedResource, Envelope, Resources, Scopes};
 use crate::proto::{Message, ProtoError, Reader, bytes, varint};
-use crate::series::Invalid;
+use crate::series::{Invalid, shown};
 
 pub(crate) use labels::ResourceLabels;
 use labels::{Part, SeriesKey};
@@ -36,6 +36,11 @@ const CUMULATIVE: u64 = 2;
 const DELTA: u64 = 1;
 /// Bit of a point's `flags` that says the series has ended.
 const NO_RECORDED_VALUE: u64 = 1;
+
+/// Most buckets of a histogram: each is a series, found by bytes that repeat the point's attributes.
+pub const BUCKETS_MAX: usize = 512;
+/// Most bytes of a point's attributes, as they are on the wire.
+pub const POINT_ATTRIBUTE_BYTES_MAX: usize = 16 << 10;
 
 /// Decodes the protobuf body of an OTLP metrics request into samples of series that `resolver` numbers.
 ///
@@ -138,12 +143,15 @@ impl Decoder<'_, '_> {
             (SUM | HISTOGRAM, other) if other != CUMULATIVE => {
                 Some(("unspecified_temporality", "aggregation_temporality is not set: expected cumulative"))
             }
+            _ if name.len() + unit.len() > self.ctx.limits.label_value_bytes_max => {
+                Some(("invalid_metric_name", "name and unit are longer than label_value_bytes_max"))
+            }
             _ => None,
         };
         if let Some((reason, text)) = refused {
             let points = count_points(data)?;
             if points > 0 {
-                Decoded::<()>::reject(&mut self.rejected, reason, points, || format!("metric {name:?}: {text}"));
+                Decoded::<()>::reject(&mut self.rejected, reason, points, || format!("metric {:?}: {text}", shown(name)));
             }
             return Ok(());
         }
@@ -172,7 +180,9 @@ impl Decoder<'_, '_> {
                     self.latest[resource] = self.latest[resource].max(timestamp);
                 }
                 Err((reason, text)) => {
-                    Decoded::<()>::reject(&mut self.rejected, reason, 1, || format!("metric {name:?}, point at byte {at}: {text}"));
+                    Decoded::<()>::reject(&mut self.rejected, reason, 1, || {
+                        format!("metric {:?}, point at byte {at}: {text}", shown(name))
+                    });
                 }
             }
         }
@@ -188,6 +198,11 @@ impl Decoder<'_, '_> {
         let mut invalid: Option<Invalid> = None;
         let ctx = self.ctx;
         let key = &mut self.key;
+        let attributes = key.attribute_bytes();
+        if attributes > POINT_ATTRIBUTE_BYTES_MAX {
+            let text = format!("the point's attributes take {attributes} bytes, at most {POINT_ATTRIBUTE_BYTES_MAX} are taken");
+            return Ok(Err(("label_too_long", text)));
+        }
         let whole = key.with_part(part);
         let id = self.resolver.resolve(whole.bytes(), &mut || match whole.labels(head, labels, part, ctx) {
             Ok(built) => built,
@@ -236,6 +251,9 @@ impl Decoder<'_, '_> {
                 "invalid_buckets",
                 format!("{} bucket counts with {} bounds: expected one count more than bounds", point.counts.len(), point.bounds.len()),
             )));
+        }
+        if point.bounds.len() > BUCKETS_MAX {
+            return Ok(Err(("too_many_buckets", format!("{} buckets, at most {BUCKETS_MAX} are taken", point.bounds.len()))));
         }
         if !point.bounds.is_sorted_by(|a, b| a < b) {
             return Ok(Err(("invalid_buckets", "explicit_bounds do not ascend".to_owned())));

@@ -22,16 +22,10 @@ pub(crate) struct CachedResource {
 }
 
 /// Distinct values by their bytes: index of each in the batch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Distinct<'a> {
     last: Option<(&'a [u8], u32)>,
     known: HashMap<u64, (&'a [u8], u32)>,
-}
-
-impl Default for Distinct<'_> {
-    fn default() -> Self {
-        Self { last: None, known: HashMap::new() }
-    }
 }
 
 impl<'a> Distinct<'a> {

@@ -106,7 +106,12 @@ impl SeriesResolver for Resolver<'_> {
         {
             return Some(self.follow(entry));
         }
-        let series = find_or_add(self.registry, self.admission, &parse())?;
+        let labels = parse();
+        if labels.is_empty() {
+            // The decoder found the labels invalid: nothing is remembered of them.
+            return None;
+        }
+        let series = find_or_add(self.registry, self.admission, &labels)?;
         let entries = self.cache.entries.len();
         let entry = self.cache.add(hash, raw, series);
         if (entry as usize) < entries {

@@ -142,6 +142,12 @@ impl SeriesKey {
         self.point_end = self.buf.len();
     }
 
+    /// Bytes of the point's attributes.
+    #[inline]
+    pub(crate) fn attribute_bytes(&self) -> usize {
+        self.point_end - self.metric_end
+    }
+
     #[inline]
     pub(crate) fn with_part(&mut self, part: Part) -> WholeKey<'_> {
         self.buf.truncate(self.point_end);
