@@ -45,6 +45,7 @@ pub(crate) struct Order {
 }
 
 /// The wall clock in milliseconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "the service's one reading of the wall clock; everything below takes the time as an argument")]
 pub(crate) fn now_ms() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)

@@ -135,15 +135,12 @@ pub(crate) fn text(attributes: &[KeyValue]) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn gate(received: &mut Received, headers: &HeaderMap) -> Result<(), Response> {
+/// The answer to give instead of taking the request, if any.
+fn gate(received: &mut Received, headers: &HeaderMap) -> Option<Response> {
     assert_eq!(headers["content-type"], "application/x-protobuf");
     received.requests += 1;
-    match received.answers.pop() {
-        Some((status, retry_after)) if !status.is_success() => {
-            Err((status, [("retry-after", retry_after)]).into_response())
-        }
-        _ => Ok(()),
-    }
+    let (status, retry_after) = received.answers.pop()?;
+    (!status.is_success()).then(|| (status, [("retry-after", retry_after)]).into_response())
 }
 
 fn inflate(headers: &HeaderMap, body: Bytes) -> Bytes {
@@ -164,7 +161,7 @@ async fn traces(
     body: Bytes,
 ) -> Response {
     let mut received = received.lock().unwrap();
-    if let Err(answer) = gate(&mut received, &headers) {
+    if let Some(answer) = gate(&mut received, &headers) {
         return answer;
     }
     for resource in ExportTraceServiceRequest::decode(inflate(&headers, body))
@@ -188,7 +185,7 @@ async fn logs(
     body: Bytes,
 ) -> Response {
     let mut received = received.lock().unwrap();
-    if let Err(answer) = gate(&mut received, &headers) {
+    if let Some(answer) = gate(&mut received, &headers) {
         return answer;
     }
     for resource in ExportLogsServiceRequest::decode(inflate(&headers, body))
@@ -211,7 +208,7 @@ async fn metrics(
     body: Bytes,
 ) -> Response {
     let mut received = received.lock().unwrap();
-    if let Err(answer) = gate(&mut received, &headers) {
+    if let Some(answer) = gate(&mut received, &headers) {
         return answer;
     }
     for resource in ExportMetricsServiceRequest::decode(inflate(&headers, body))
