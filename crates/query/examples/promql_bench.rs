@@ -1,5 +1,5 @@
 //! Times the metrics queries of the benchmark over series in memory: 200 pods of 100 series, 480 samples each, every
-//! pod scraped at its own moments. `cargo run -p skopos-query --example promql_bench [rounds]`.
+//! pod scraped at its own moments. `cargo run -p skopos-query --example promql_bench [rounds [name]]`.
 //!
 //! The store copies the samples it hands out; that time is measured apart and taken off.
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
@@ -121,6 +121,7 @@ impl Queryable for Store {
 
 fn main() -> Result<(), QueryError> {
     let rounds: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(15);
+    let only = std::env::args().nth(2);
     let store = build();
     let engine = Engine::default();
     let end = START + SAMPLES * STEP;
@@ -135,6 +136,9 @@ fn main() -> Result<(), QueryError> {
         ("f2", "sum(rate({__name__=~\"http_requests_total|http_request_duration_seconds_bucket|http_request_duration_seconds_count\"}[5m]))".to_owned(), 60, 10.5),
         ("h", format!("sum({all})"), 60, 15.4),
     ] {
+        if only.as_ref().is_some_and(|o| o != name) {
+            continue;
+        }
         let expr = parse(&text)?;
         let (mut total, mut copying, mut bytes) = (Duration::ZERO, Duration::ZERO, 0);
         for _ in 0..rounds {

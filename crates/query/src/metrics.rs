@@ -103,7 +103,8 @@ pub type SeriesExemplars = (Arc<Labels>, Vec<Exemplar>);
 
 /// Reads samples. Calls block: run them on a thread that may.
 pub trait Queryable: Send + Sync {
-    /// Series with at least one sample in range, in order of their labels.
+    /// Series with at least one sample in range, in order of their labels. Counts them and their samples in the
+    /// context's statistics and stops at its limits, before they fill the memory.
     fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError>;
 
     /// Label sets with a sample in range that match any of the matcher lists (all series when there is none).

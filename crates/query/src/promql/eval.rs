@@ -216,20 +216,6 @@ impl<'a> Evaluator<'a> {
         }
         let select = Select { matchers: &selector.matchers, start, end, grouping: None };
         let series = self.source.select(&select, self.ctx)?;
-        let samples = self.ctx.stats.add_samples(series.iter().map(|s| s.values.len() as u64).sum());
-        if samples > self.ctx.limits.samples_max {
-            return Err(QueryError::Limit {
-                limit: "samples_max",
-                message: format!("query would load more than {} samples into memory; narrow the selector or the time range", self.ctx.limits.samples_max),
-            });
-        }
-        let touched = self.ctx.stats.add_series(series.len() as u64);
-        if touched > self.ctx.limits.series_max {
-            return Err(QueryError::Limit {
-                limit: "series_max",
-                message: format!("query touches more than {} series; narrow the selector", self.ctx.limits.series_max),
-            });
-        }
         self.ctx.check()?;
         let series = Rc::new(series);
         self.fetched.push(Fetched { matchers: selector.matchers.clone(), start, end, series: Rc::clone(&series) });

@@ -30,14 +30,25 @@ fn takes(labels: &Labels, matchers: &[Matcher]) -> bool {
 }
 
 impl Queryable for Memory {
-    fn select(&self, select: &Select<'_>, _: &QueryContext) -> Result<Vec<Series>, QueryError> {
+    fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
         let found = self.series.iter().filter(|(labels, _)| takes(labels, select.matchers));
-        let cut = found.map(|(labels, samples)| {
+        let mut out = Vec::new();
+        for (labels, samples) in found {
             let (timestamps, values): (Vec<i64>, Vec<f64>) =
                 samples.range(select.start..=select.end.max(select.start)).map(|(t, v)| (*t, *v)).unzip();
-            Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values }
-        });
-        Ok(cut.filter(|s| !s.values.is_empty()).collect())
+            if values.is_empty() {
+                continue;
+            }
+            let limit = |limit| QueryError::Limit { limit, message: String::new() };
+            if ctx.stats.add_series(1) > ctx.limits.series_max {
+                return Err(limit("series_max"));
+            }
+            if ctx.stats.add_samples(values.len() as u64) > ctx.limits.samples_max {
+                return Err(limit("samples_max"));
+            }
+            out.push(Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values });
+        }
+        Ok(out)
     }
 
     fn series(&self, _: &[Vec<Matcher>], _: i64, _: i64, _: usize, _: &QueryContext) -> Result<Vec<Arc<Labels>>, QueryError> {
