@@ -265,6 +265,17 @@ impl<'a> Reader<'a> {
         Ok(&self.buf[start..self.pos])
     }
 
+    /// Skips fields of one tag that lie side by side, as long as tag and length have one byte each.
+    #[inline(always)]
+    pub fn skip_run(&mut self, tag: u8) {
+        while let Some([next, len @ 0..0x80, rest @ ..]) = self.buf.get(self.pos..)
+            && *next == tag
+            && rest.len() >= usize::from(*len)
+        {
+            self.pos += 2 + usize::from(*len);
+        }
+    }
+
     /// A nested message.
     #[inline(always)]
     pub fn message(&mut self) -> Result<Reader<'a>, ProtoError> {

@@ -95,8 +95,26 @@ impl Decoder<'_, '_> {
 
     #[inline]
     fn series(&mut self, whole: Reader<'_>) -> Result<(), ProtoError> {
-        // Once over the fields, from length to length: labels come first and side by side from every sender we
-        // know, but nothing in protobuf promises it.
+        // Labels come first and side by side from every sender we know, then mostly one sample.
+        let mut reader = whole;
+        reader.skip_run(LABELS as u8);
+        let labels_end = reader.position();
+        if let [tag, len @ 0..0x80, sample @ ..] = &whole.all()[labels_end..]
+            && u32::from(*tag) == SAMPLES
+            && sample.len() == usize::from(*len)
+            && let Ok(id) = resolve(self.resolver, whole.part(0..labels_end), self.ctx.limits)?
+        {
+            let (timestamp, value) = read_sample(whole.part(labels_end + 2..whole.all().len()))?;
+            self.batch.push(id, timestamp, value);
+            return Ok(());
+        }
+        self.any_series(whole)
+    }
+
+    /// A series with its fields in any order. Nothing in protobuf promises the usual one.
+    #[inline(never)]
+    fn any_series(&mut self, whole: Reader<'_>) -> Result<(), ProtoError> {
+        // Once over the fields, from length to length, to find where the labels are.
         let mut reader = whole;
         let (mut labels_start, mut labels_end, mut side_by_side) = (0, 0, true);
         let mut samples_start = whole.all().len();
@@ -148,7 +166,7 @@ impl Decoder<'_, '_> {
         while let Some(tag) = reader.tag()? {
             match tag {
                 SAMPLES => {
-                    let (timestamp, value) = sample(reader.message()?)?;
+                    let (timestamp, value) = read_sample(reader.message()?)?;
                     self.batch.push(id, timestamp, value);
                 }
                 EXEMPLARS => {
@@ -238,7 +256,7 @@ fn labels(fields: Reader<'_>, limits: &IngestLimits) -> Result<Labels, Invalid> 
 }
 
 #[inline]
-fn sample(mut reader: Reader<'_>) -> Result<(i64, f64), ProtoError> {
+fn read_sample(mut reader: Reader<'_>) -> Result<(i64, f64), ProtoError> {
     const VALUE: u32 = fixed64(1);
     const TIME: u32 = varint(2);
     let (mut timestamp, mut value) = (0, 0.0);

@@ -156,7 +156,7 @@ impl Decoder<'_, '_> {
             return Ok(());
         }
         let labels = cached.labels.get_or_init(|| ResourceLabels::new(&cached.resource));
-        self.key.begin_metric(&head, labels);
+        self.key.begin_metric(&head, labels, self.ctx.names);
         self.note_metadata(&head, metric_kind);
         let mut points = data;
         while let Some(tag) = points.tag()? {

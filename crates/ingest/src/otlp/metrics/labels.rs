@@ -112,9 +112,9 @@ pub(crate) struct WholeKey<'a> {
 }
 
 impl SeriesKey {
-    pub(crate) fn begin_metric(&mut self, head: &MetricHead<'_>, labels: &ResourceLabels) {
+    pub(crate) fn begin_metric(&mut self, head: &MetricHead<'_>, labels: &ResourceLabels, names: NameTranslation) {
         self.buf.clear();
-        self.buf.push(head.kind as u8);
+        self.buf.push(head.kind as u8 | (names as u8) << 4);
         for text in [head.name, head.unit] {
             self.buf.extend_from_slice(&(text.len() as u32).to_le_bytes());
             self.buf.extend_from_slice(text.as_bytes());

@@ -78,6 +78,7 @@ impl NumberPoint {
             match tag {
                 ATTRIBUTE => {
                     reader.bytes()?;
+                    reader.skip_run(ATTRIBUTE as u8);
                     run.add(from, &reader, key);
                 }
                 TIME => point.time = reader.fixed64()?,
@@ -127,6 +128,7 @@ impl HistogramPoint {
             match tag {
                 ATTRIBUTE => {
                     reader.bytes()?;
+                    reader.skip_run(ATTRIBUTE as u8);
                     run.add(from, &reader, key);
                 }
                 TIME => point.time = reader.fixed64()?,
@@ -174,6 +176,7 @@ impl SummaryPoint {
             match tag {
                 ATTRIBUTE => {
                     reader.bytes()?;
+                    reader.skip_run(ATTRIBUTE as u8);
                     run.add(from, &reader, key);
                 }
                 TIME => point.time = reader.fixed64()?,
