@@ -46,6 +46,9 @@ impl Fields {
     }
 }
 
+/// Smaller numbers are no time: this is March 1973 in seconds.
+const EPOCH_SECONDS_MIN: u64 = 100_000_000;
+
 /// What a key means.
 #[derive(Clone, Copy, PartialEq)]
 enum Meaning {
@@ -140,9 +143,10 @@ impl<'r> Record<'r> {
             (Meaning::Time, _) if self.fields.time.is_none() => {
                 self.fields.time = match value {
                     Scalar::Str(text) => parse_timestamp(text),
-                    Scalar::Int(number) => from_number(number, 0),
-                    Scalar::Double(number) => from_float(number),
-                    Scalar::Big(_) | Scalar::Bool(_) => None,
+                    // A small number under `t` or `time` is a duration or a counter.
+                    Scalar::Int(number) if number.unsigned_abs() >= EPOCH_SECONDS_MIN => from_number(number, 0),
+                    Scalar::Double(number) if number.abs() >= EPOCH_SECONDS_MIN as f64 => from_float(number),
+                    _ => None,
                 };
                 self.fields.time.is_some()
             }

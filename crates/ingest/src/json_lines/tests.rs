@@ -90,6 +90,11 @@ fn second_names_and_odd_values_stay_attributes() {
 }
 
 #[test]
+fn small_numbers_are_no_times() {
+    check(r#"{"msg":"m","t":5,"time":0.25}"#, "", &[r#"now 0: unknown_service/ "m" t=Int(5) time=Double(0.25)"#]);
+}
+
+#[test]
 fn nesting_and_lists() {
     check(
         r#"{"msg":"m","a":{"b":{"c":{"d":{"e":{"f":[1,"x",null,true,1.5,{}]}}}}},"l":[[],{"k":"v\n"}],"big":18446744073709551615}"#,
