@@ -11,6 +11,7 @@ pub(crate) use evaluate::generator_url;
 pub use evaluate::{EvalContext, Evaluation, evaluate_alerts, evaluate_recording};
 pub use fingerprint::fingerprint;
 pub use restore::{FOR_GRACE_MS, OUTAGE_TOLERANCE_MS, restore_alerts};
+pub(crate) use state::json_float_opt;
 pub use state::{
     ActiveAlert, AlertPhase, AlertUpdate, EvalSample, RESOLVED_RETENTION_MS, RuleHealth, RuleState, STALE_NAN, SeriesSample, Transition,
 };

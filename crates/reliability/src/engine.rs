@@ -1,6 +1,8 @@
 //! Ties it together: events in, effects out. The server calls [`Engine::step`] from one place and performs the
 //! effects in order; that is all the concurrency there is to reason about.
 
+mod runs;
+
 use std::collections::BTreeMap;
 
 use skopos_model::Labels;
@@ -11,6 +13,7 @@ use crate::alerting::{
 use crate::effect::{Document, DocumentKind, Effect, Evaluate, JournalEntry, QueryId};
 use crate::notify::{Dispatcher, Routing};
 use crate::rules::{Rule, RuleGroup, RuleKind, RuleSource};
+use crate::runbooks::{Actions, Run, Runbook, StepOutcome};
 use crate::slo::{BUCKET_MS, EventCount, Slo, SloCounts, apply_gate, burn_rules};
 
 /// Settings of the engine. Durations in milliseconds.
@@ -32,6 +35,8 @@ pub struct EngineOptions {
     pub slo_count_interval_ms: i64,
     /// How long to wait for an answer to a query before it counts as failed.
     pub query_timeout_ms: i64,
+    /// Whether verify steps of an alert's runbook run by themselves when it fires.
+    pub auto_verify: bool,
 }
 
 impl Default for EngineOptions {
@@ -45,6 +50,7 @@ impl Default for EngineOptions {
             seed: 0,
             slo_count_interval_ms: 60_000,
             query_timeout_ms: 150_000,
+            auto_verify: true,
         }
     }
 }
@@ -58,6 +64,10 @@ pub struct EngineConfig {
     pub slos: Vec<Slo>,
     /// Routes.
     pub routing: Routing,
+    /// Runbooks.
+    pub runbooks: Vec<Runbook>,
+    /// Actions runbooks may call.
+    pub actions: Actions,
 }
 
 /// Something that happened.
@@ -89,6 +99,15 @@ pub enum Event {
         retry: bool,
         /// `Retry-After`, milliseconds.
         retry_after_ms: Option<i64>,
+    },
+    /// A runbook step was performed.
+    StepFinished {
+        /// Run.
+        run: String,
+        /// Step.
+        step: String,
+        /// What came of it.
+        outcome: StepOutcome,
     },
 }
 
@@ -141,6 +160,9 @@ pub struct Engine {
     pub(crate) states: BTreeMap<String, RuleState>,
     pub(crate) slos: Vec<SloRun>,
     pub(crate) dispatcher: Dispatcher,
+    pub(crate) runbooks: Vec<Runbook>,
+    pub(crate) actions: Actions,
+    pub(crate) runs: BTreeMap<String, Run>,
     orphan_counts: BTreeMap<String, SloCounts>,
     restored_at: Option<i64>,
 }
@@ -149,7 +171,7 @@ impl Engine {
     /// An engine without rules.
     pub fn new(options: EngineOptions) -> Self {
         let dispatcher = Dispatcher::new(options.external_url.clone(), options.seed);
-        Self { options, groups: Vec::new(), states: BTreeMap::new(), slos: Vec::new(), dispatcher, orphan_counts: BTreeMap::new(), restored_at: None }
+        Self { options, groups: Vec::new(), states: BTreeMap::new(), slos: Vec::new(), dispatcher, runbooks: Vec::new(), actions: Actions::default(), runs: BTreeMap::new(), orphan_counts: BTreeMap::new(), restored_at: None }
     }
 
     /// An engine that continues from the documents of a former life. Send [`Event::Loaded`] next. Returns what could
@@ -180,7 +202,11 @@ impl Engine {
                 }
             }
             DocumentKind::NotifyGroup | DocumentKind::NotifyLog | DocumentKind::Delivery => self.dispatcher.restore(document, now)?,
-            DocumentKind::Run | DocumentKind::Drill => {}
+            DocumentKind::Run => {
+                let run: Run = serde_json::from_value(document.json.clone())?;
+                self.runs.insert(run.id.clone(), run);
+            }
+            DocumentKind::Drill => {}
         }
         Ok(())
     }
@@ -211,7 +237,9 @@ impl Engine {
             Event::Evaluated { id, result } => self.evaluated(id, result, now, &mut effects),
             Event::Delivered { delivery } => self.dispatcher.delivered(&delivery, now, &mut effects),
             Event::DeliveryFailed { delivery, error, retry, retry_after_ms } => self.dispatcher.failed(&delivery, &error, retry, retry_after_ms, now, &mut effects),
+            Event::StepFinished { run, step, outcome } => self.step_finished(&run, &step, outcome, now, &mut effects),
         }
+        self.expire_steps(now, &mut effects);
         self.begin_due(now, &mut effects);
         self.count_due(now, &mut effects);
         self.dispatcher.tick(now, &mut effects);
@@ -226,10 +254,16 @@ impl Engine {
             None => g.slot.map_or(now, |slot| slot + g.group.interval_ms(interval)),
         });
         let counts = self.slos.iter().map(|s| s.counted_at.map_or(now, |at| at + self.options.slo_count_interval_ms));
-        groups.chain(counts).chain(self.dispatcher.next_wakeup()).min().unwrap_or(now + interval)
+        let steps = self.runs.values().filter_map(Run::next_deadline);
+        groups.chain(counts).chain(steps).chain(self.dispatcher.next_wakeup()).min().unwrap_or(now + interval)
     }
 
     fn load(&mut self, config: EngineConfig, now: i64, effects: &mut Vec<Effect>) {
+        self.runbooks = config.runbooks;
+        self.actions = config.actions;
+        if self.restored_at.is_some() {
+            self.interrupt_steps(now, effects);
+        }
         let mut groups = config.groups;
         groups.extend(config.slos.iter().map(burn_rules));
         let mut before: BTreeMap<String, GroupRun> = std::mem::take(&mut self.groups).into_iter().map(|g| (g.group.key(), g)).collect();
@@ -457,9 +491,11 @@ impl Engine {
             effects.push(Effect::Persist(Document::new(DocumentKind::RuleState, key.as_str(), state)));
         }
         for t in &transitions {
-            effects.extend(transition_entry(rule, t, &state.alerts));
+            effects.push(transition_entry(rule, t, &state.alerts));
         }
         let page = rule.alerting().map(|a| &a.page);
+        let runbook = page.and_then(|p| p.runbook.clone()).filter(|_| self.options.auto_verify);
+        let fired: Vec<Labels> = transitions.into_iter().filter(|t| t.to == AlertPhase::Firing && runbook.is_some()).map(|t| t.labels).collect();
         for mut update in updates {
             if let Some(id) = page.and_then(|p| p.runbook.as_deref()) {
                 update.annotations.insert("runbook_url".to_owned(), format!("{}/runbooks/{id}", self.options.external_url.trim_end_matches('/')));
@@ -470,6 +506,9 @@ impl Engine {
                 }
             }
             self.dispatcher.ingest(&update, now, effects);
+        }
+        for labels in fired {
+            self.verify_by_itself(runbook.as_deref().unwrap_or(""), &labels, now, effects);
         }
     }
 
@@ -603,7 +642,7 @@ fn rule_failed(rule: &Rule, key: &str, error: &str, at: i64) -> Effect {
     })
 }
 
-fn transition_entry(rule: &Rule, t: &Transition, alerts: &BTreeMap<u64, crate::alerting::ActiveAlert>) -> Option<Effect> {
+fn transition_entry(rule: &Rule, t: &Transition, alerts: &BTreeMap<u64, crate::alerting::ActiveAlert>) -> Effect {
     let value = crate::template::format_g(t.value, Some(4));
     let summary = alerts.get(&t.fingerprint).and_then(|a| a.annotations.get("summary")).map(|s| format!(": {s}")).unwrap_or_default();
     let (kind, text) = match (t.from, t.to) {
@@ -612,7 +651,7 @@ fn transition_entry(rule: &Rule, t: &Transition, alerts: &BTreeMap<u64, crate::a
         (Some(AlertPhase::Firing), AlertPhase::Inactive) => ("resolved", format!("{} is resolved", rule.name)),
         (_, AlertPhase::Inactive) => ("inactive", format!("{} is no longer pending", rule.name)),
     };
-    Some(journal_text(&t.labels, kind, text, t.at))
+    journal_text(&t.labels, kind, text, t.at)
 }
 
 fn journal(name: &str, labels: &Labels, kind: &str, why: &str, at: i64) -> Effect {
@@ -638,3 +677,6 @@ pub(crate) fn source_name(source: RuleSource) -> &'static str {
         RuleSource::Prometheus => "prometheus",
     }
 }
+
+#[cfg(test)]
+mod tests;

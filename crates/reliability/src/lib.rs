@@ -20,3 +20,8 @@ pub mod effect;
 pub mod notify;
 pub mod runbooks;
 pub mod engine;
+#[cfg(test)]
+mod simulation;
+pub mod check;
+pub mod drill;
+pub mod view;

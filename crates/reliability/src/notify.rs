@@ -18,6 +18,7 @@ pub use delivery::{ATTEMPTS_MAX, BACKOFF_MAX_MS, BACKOFF_MIN_MS, Delivery, Deliv
 pub use dispatch::{Dispatcher, DispatcherState, Group, LogEntry};
 pub use inhibit::InhibitRule;
 pub use matcher::parse_matchers;
+pub(crate) use render::rfc3339;
 pub use render::{DRILL_LABEL, Notification, NotifiedAlert, truncate};
 pub use route::{GroupBy, Integration, IntegrationKind, Receiver, Route, Routing};
 pub use webhook::WEBHOOK_BYTES_MAX;

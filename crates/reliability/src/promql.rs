@@ -1,51 +1,20 @@
 //! What this crate needs to know of a PromQL text.
 
-/// Checks that a text is PromQL.
+use skopos_query::QueryError;
+use skopos_query::promql::{Type, parse};
+
+/// Checks that a text is PromQL that gives an instant vector or a scalar, as rules and indicators need it.
 ///
 /// # Errors
 /// With what was wrong and the byte it was found at.
 pub fn check_expr(text: &str) -> Result<(), (String, usize)> {
-    if text.trim().is_empty() {
-        return Err(("the expression is empty".to_owned(), 0));
-    }
-    let mut open: Vec<(char, usize)> = Vec::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '#' => {
-                for (_, c) in chars.by_ref() {
-                    if c == '\n' {
-                        break;
-                    }
-                }
-            }
-            '"' | '\'' | '`' => loop {
-                match chars.next() {
-                    Some((_, '\\')) if c != '`' => {
-                        chars.next();
-                    }
-                    Some((_, e)) if e == c => break,
-                    Some(_) => {}
-                    None => return Err(("unterminated quoted string".to_owned(), at)),
-                }
-            },
-            '(' | '[' | '{' => open.push((c, at)),
-            ')' | ']' | '}' => {
-                let want = match c {
-                    ')' => '(',
-                    ']' => '[',
-                    _ => '{',
-                };
-                if open.pop().map(|(o, _)| o) != Some(want) {
-                    return Err((format!("unexpected `{c}`"), at));
-                }
-            }
-            _ => {}
-        }
-    }
-    match open.pop() {
-        Some((c, at)) => Err((format!("`{c}` is never closed"), at)),
-        None => Ok(()),
+    match parse(text) {
+        Ok(expr) => match expr.value_type() {
+            Type::Vector | Type::Scalar => Ok(()),
+            other => Err((format!("it gives a {}; an instant vector or a scalar was expected", other.name()), 0)),
+        },
+        Err(QueryError::Parse { message, at }) => Err((message, at.start)),
+        Err(other) => Err((other.to_string(), 0)),
     }
 }
 

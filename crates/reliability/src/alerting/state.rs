@@ -195,3 +195,11 @@ pub(crate) mod json_float {
         }
     }
 }
+
+/// For views: numbers JSON has not become null.
+pub(crate) fn json_float_opt<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value.filter(|v| v.is_finite()) {
+        Some(number) => serializer.serialize_some(&number),
+        None => serializer.serialize_none(),
+    }
+}

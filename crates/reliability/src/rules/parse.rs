@@ -200,7 +200,7 @@ mod tests {
                   job:rate {"severity": "info", "team": "x"}
                   Fine {"severity": "ticket", "team": "x"}
                 r.yml:16:5: error: groups[0].rules[2].anotations: unknown key `anotations`; known here: record, alert, expr, for, keep_firing_for, labels, annotations (did you mean `annotations`?)
-                r.yml:19:7: error: groups[0].rules[3].expr: not PromQL: `(` is never closed (byte 3)
+                r.yml:20:7: error: groups[0].rules[3].expr: not PromQL: unexpected end of input in aggregation, expected "," or ")" (byte 7)
                 r.yml:22:10: error: groups[0].rules[4].for: `5 minutes` is no duration: expected numbers with the units y, w, d, h, m, s, ms in this order, as `1h30m`
                 r.yml:25:10: error: groups[0].rules[5].for: a recording rule cannot have `for`
                 r.yml:26:5: error: groups[0].rules[6]: a rule needs `alert` or `record`

@@ -1,7 +1,10 @@
-//! A step as it is handed to whoever performs it: variables filled in, nothing left to interpret.
+//! A step as a runbook states it, and as it is handed to whoever performs it: there variables are filled in and
+//! nothing is left to interpret.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::expect::Expect;
 
 /// What a step is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,4 +81,105 @@ pub struct StepRequest {
     pub idempotency_key: String,
     /// Who asked for it.
     pub actor: String,
+}
+
+/// What a step does, variables not yet filled in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StepKind {
+    /// PromQL instant query.
+    Promql {
+        /// Query.
+        query: String,
+    },
+    /// Log search.
+    Logs {
+        /// Filter.
+        query: String,
+    },
+    /// Trace search.
+    TraceSearch {
+        /// Filter.
+        query: String,
+    },
+    /// Request to an allowed host.
+    HttpCheck {
+        /// `GET` or `HEAD`.
+        method: String,
+        /// Address.
+        url: String,
+    },
+    /// Registered action that sets a feature flag.
+    FlagSet {
+        /// Name of the action.
+        action: String,
+        /// Its parameters.
+        parameters: Map<String, Value>,
+    },
+    /// Registered action that calls a webhook.
+    Webhook {
+        /// Name of the action.
+        action: String,
+        /// Its parameters.
+        parameters: Map<String, Value>,
+    },
+    /// Something a person does and confirms.
+    Manual,
+}
+
+impl StepKind {
+    /// Name in runbooks.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Promql { .. } => "promql",
+            Self::Logs { .. } => "logs",
+            Self::TraceSearch { .. } => "trace_search",
+            Self::HttpCheck { .. } => "http_check",
+            Self::FlagSet { .. } => "flag_set",
+            Self::Webhook { .. } => "webhook",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// Name of the registered action, if it is one.
+    pub fn action(&self) -> Option<&str> {
+        match self {
+            Self::FlagSet { action, .. } | Self::Webhook { action, .. } => Some(action),
+            _ => None,
+        }
+    }
+}
+
+/// How a mitigation is undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rollback {
+    /// By this step.
+    Step(String),
+    /// It cannot be; the reason.
+    None(String),
+}
+
+/// A step of a runbook.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// Unique in its runbook.
+    pub id: String,
+    /// Name for people; the id when none is given.
+    pub title: String,
+    /// Phase.
+    pub phase: StepPhase,
+    /// What it does.
+    #[serde(flatten)]
+    pub kind: StepKind,
+    /// When it counts as true.
+    pub expect: Option<Expect>,
+    /// Longest time it may take, milliseconds.
+    pub timeout_ms: i64,
+    /// Step suggested after `true` (or `done`).
+    pub on_true: Option<String>,
+    /// Step suggested after `false`.
+    pub on_false: Option<String>,
+    /// How a mitigation is undone.
+    pub rollback: Option<Rollback>,
 }
