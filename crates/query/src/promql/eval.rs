@@ -8,7 +8,7 @@ use super::duration::{Duration, QueryTimes};
 use super::engine::EngineOptions;
 use super::functions::Body;
 use super::vector::{Grid, Key, Matrix, Name, Rows, Steps, Vector, is_absent};
-use super::window::{LatestRows, WindowRows};
+use super::window::{LatestRows, SmoothedRows, WindowFn, WindowRows};
 use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::metrics::{Matcher, Queryable, Select, Series};
@@ -198,6 +198,13 @@ impl<'a> Evaluator<'a> {
         Ok(steps.times().map(|t| at.unwrap_or(t).saturating_sub(offset)).collect())
     }
 
+    fn check_sampling(&self, sampling: Sampling) -> Evaluated<()> {
+        if sampling == Sampling::Plain || self.options.experimental {
+            return Ok(());
+        }
+        Err(QueryError::Execution("the anchored and smoothed modifiers are experimental; switch experimental functions on to use them".to_owned()))
+    }
+
     fn positive_ms(&self, duration: &Duration) -> Evaluated<i64> {
         let ms = self.duration_ms(duration)?;
         if ms <= 0 {
@@ -208,9 +215,16 @@ impl<'a> Evaluator<'a> {
 
     /// Samples of `(first - back, last]`, read once for each selector of the query.
     fn fetch(&mut self, selector: &Selector, moments: &[i64], back: i64) -> Evaluated<Rc<Vec<Series>>> {
+        // Beyond its window an extended selector looks as far as any other looks back.
+        let lookback = self.options.lookback_ms();
+        let (back, ahead) = match selector.sampling {
+            Sampling::Plain => (back, 0),
+            Sampling::Anchored => (back.saturating_add(lookback), 0),
+            Sampling::Smoothed => (back.saturating_add(lookback), lookback),
+        };
         let first = moments.iter().copied().min().unwrap_or(0);
         let start = first.saturating_sub(back).saturating_add(1);
-        let end = moments.iter().copied().max().unwrap_or(0);
+        let end = moments.iter().copied().max().unwrap_or(0).saturating_add(ahead);
         if let Some(hit) = self.fetched.iter().find(|f| f.start <= start && f.end >= end && f.matchers == selector.matchers) {
             return Ok(Rc::clone(&hit.series));
         }
@@ -224,25 +238,26 @@ impl<'a> Evaluator<'a> {
 
     /// An instant vector selector; `times` asks for the samples' times instead of their values.
     pub(crate) fn latest(&mut self, selector: &Selector, steps: Steps, times: bool) -> Evaluated<Vector> {
-        if selector.sampling != Sampling::Plain {
-            return Err(unsupported_sampling(selector.sampling));
-        }
+        self.check_sampling(selector.sampling)?;
         let moments = self.moments(&selector.shift, steps)?;
         let lookback = self.options.lookback_ms();
         let series = self.fetch(selector, &moments, lookback)?;
         let keys = series.iter().map(|s| Key { labels: Arc::clone(&s.labels), name: Name::Kept }).collect();
+        if selector.sampling == Sampling::Smoothed && !times {
+            let rows = Rows::Lazy(Box::new(SmoothedRows::new(series, moments, lookback)));
+            return Ok(Vector { keys, rows, width: steps.count, unique: true });
+        }
         let rows = LatestRows::new(series, moments, lookback, times);
         Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width: steps.count, unique: true })
     }
 
     fn range(&mut self, r: &RangeSelector, steps: Steps) -> Evaluated<Val> {
-        if r.selector.sampling != Sampling::Plain {
-            return Err(unsupported_sampling(r.selector.sampling));
-        }
+        self.check_sampling(r.selector.sampling)?;
         let range = self.positive_ms(&r.range)?;
         let ends = self.moments(&r.selector.shift, steps)?;
         let series = self.fetch(&r.selector, &ends, range)?;
-        Ok(Val::Matrix(Matrix { series, names: None, range, ends }))
+        let (sampling, lookback) = (r.selector.sampling, self.options.lookback_ms());
+        Ok(Val::Matrix(Matrix { series, names: None, range, ends, sampling, lookback }))
     }
 
     fn subquery(&mut self, s: &Subquery, steps: Steps) -> Evaluated<Val> {
@@ -261,7 +276,7 @@ impl<'a> Evaluator<'a> {
             start = start.saturating_add(step);
         }
         if start > last {
-            return Ok(Val::Matrix(Matrix { series: Rc::default(), names: None, range, ends }));
+            return Ok(Val::Matrix(Matrix { series: Rc::default(), names: None, range, ends, sampling: Sampling::Plain, lookback: 0 }));
         }
         let count = usize::try_from((last - start) / step + 1).unwrap_or(usize::MAX);
         self.check_cells(1, count)?;
@@ -280,7 +295,7 @@ impl<'a> Evaluator<'a> {
         });
         let series = Rc::new(series.collect());
         let names = Some(grid.keys.iter().map(|k| k.name).collect());
-        Ok(Val::Matrix(Matrix { series, names, range, ends }))
+        Ok(Val::Matrix(Matrix { series, names, range, ends, sampling: Sampling::Plain, lookback: 0 }))
     }
 
     fn unary(&mut self, negative: bool, e: &Expr, steps: Steps) -> Evaluated<Val> {
@@ -357,6 +372,7 @@ impl<'a> Evaluator<'a> {
                 let others = c.args.iter().enumerate().filter(|(i, _)| *i != matrix_at);
                 let scalars = others.map(|(_, a)| self.scalar(a, steps)).collect::<Evaluated<Vec<_>>>()?;
                 super::functions::note(self, c, &matrix, &scalars)?;
+                let function = extended_function(f.name, function, matrix.sampling)?;
                 let mut keys = matrix.keys();
                 if !keeps_name {
                     let name = self.dropped();
@@ -370,9 +386,16 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-fn unsupported_sampling(sampling: Sampling) -> QueryError {
-    let name = if sampling == Sampling::Anchored { "anchored" } else { "smoothed" };
-    QueryError::Execution(format!("the {name} modifier is experimental and not available in this version"))
+/// What computes a function, given what its windows may take from outside.
+fn extended_function(name: &str, plain: WindowFn, sampling: Sampling) -> Evaluated<WindowFn> {
+    use super::functions::extended::{extended, names};
+    if sampling == Sampling::Plain {
+        return Ok(plain);
+    }
+    extended(name, sampling).ok_or_else(|| {
+        let modifier = if sampling == Sampling::Anchored { "anchored" } else { "smoothed" };
+        QueryError::Execution(format!("{modifier} modifier can only be used with: {} - not with {name}", names(sampling)))
+    })
 }
 
 /// Whether the value is the same at every step.

@@ -1,5 +1,6 @@
 //! The functions of PromQL: one table that the parser, the evaluator, the documentation and completion read.
 
+pub(crate) mod extended;
 mod histogram;
 mod label;
 mod math;

@@ -324,6 +324,10 @@ pub(crate) struct Matrix {
     pub(crate) range: i64,
     /// End of each step's window, Unix milliseconds.
     pub(crate) ends: Vec<i64>,
+    /// What may be taken from outside the windows.
+    pub(crate) sampling: super::ast::Sampling,
+    /// How far outside that may be, milliseconds.
+    pub(crate) lookback: i64,
 }
 
 impl Matrix {

@@ -172,6 +172,36 @@ impl RowSource for LatestRows {
     }
 }
 
+/// The value of each step on the line between the samples around it; after the last sample, that one's.
+pub(crate) struct SmoothedRows {
+    series: Rc<Vec<Series>>,
+    ends: Vec<i64>,
+    lookback: i64,
+}
+
+impl SmoothedRows {
+    pub(crate) fn new(series: Rc<Vec<Series>>, ends: Vec<i64>, lookback: i64) -> Self {
+        Self { series, ends, lookback }
+    }
+}
+
+impl RowSource for SmoothedRows {
+    fn row(&mut self, index: usize, out: &mut [f64]) {
+        let (times, values) = without_stale(&self.series[index]);
+        for (cell, end) in out.iter_mut().zip(&self.ends) {
+            let at = times.partition_point(|t| t <= end);
+            let before = at.checked_sub(1).filter(|i| times[*i] > end.saturating_sub(self.lookback));
+            let after = (at < times.len() && times[at] <= end.saturating_add(self.lookback)).then_some(at);
+            *cell = match (before, after) {
+                (Some(b), _) if times[b] == *end => values[b],
+                (Some(b), Some(a)) => super::functions::extended::between((times[b], values[b]), (times[a], values[a]), *end),
+                (Some(b), None) => values[b],
+                (None, _) => ABSENT,
+            };
+        }
+    }
+}
+
 impl LatestRows {
     fn cell(&self, series: &Series, i: usize) -> f64 {
         let value = series.values[i];
@@ -188,6 +218,8 @@ pub(crate) struct Windows<'a> {
     pub(crate) ends: &'a [i64],
     /// Length of the windows, milliseconds.
     pub(crate) range: i64,
+    /// How far outside the window a sample may be that is taken for its border, milliseconds.
+    pub(crate) lookback: i64,
     /// The step's own time (windows may be shifted from it), Unix milliseconds.
     pub(crate) steps: Steps,
     /// Scalar arguments, a cell a step each.
@@ -241,6 +273,7 @@ impl RowSource for WindowRows {
                 plan: &plan,
                 ends: &m.ends,
                 range: m.range,
+                lookback: m.lookback,
                 steps: self.steps,
                 scalars: &self.scalars,
             };
@@ -254,6 +287,7 @@ impl RowSource for WindowRows {
             plan: &plan,
             ends: &m.ends,
             range: m.range,
+            lookback: m.lookback,
             steps: self.steps,
             scalars: &self.scalars,
         };

@@ -228,7 +228,7 @@ mod tests {
         let ends: Vec<i64> = (0..600).map(|i| i * 9).collect();
         for range in [5, 100, 700, 3000] {
             let plan = Plan::new(&times, &ends, range);
-            let w = Windows { times: &times, values: &values, plan: &plan, ends: &ends, range, steps: Steps::one(0), scalars: &[] };
+            let w = Windows { times: &times, values: &values, plan: &plan, ends: &ends, range, lookback: 0, steps: Steps::one(0), scalars: &[] };
             let (mut got, mut wanted) = (vec![0.0; 600], vec![0.0; 600]);
             sum(&w, &mut got);
             w.each(&mut wanted, |_, _, values| {
