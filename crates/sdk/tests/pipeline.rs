@@ -202,6 +202,25 @@ fn overload_is_bounded_counted_and_never_waits() {
 }
 
 #[test]
+fn a_receiver_that_never_answers_does_not_hold_up_the_end() {
+    // It takes connections, by its backlog, and is silent.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sink = Sink::start();
+    let (telemetry, guard, lines) = sink.pipeline("orders", |config| {
+        config.endpoint = Some(format!("http://{}", silent.local_addr().unwrap()));
+    });
+    (0..100).for_each(|number| unit(&telemetry, number));
+    let stopping = Instant::now();
+    let counts = guard.shutdown(Duration::from_millis(300));
+    assert!(stopping.elapsed() < Duration::from_secs(1), "{:?}", stopping.elapsed());
+    for (signal, counts) in counts {
+        assert_eq!(counts.recorded, counts.delivered + counts.dropped, "{signal:?}");
+    }
+    assert_eq!(telemetry.dropped(Signal::Traces, DropReason::Shutdown), 300);
+    assert_eq!(lines.parsed().len(), 200, "standard output is another way");
+}
+
+#[test]
 fn a_receiver_that_is_busy_gets_it_later_and_one_that_refuses_does_not() {
     let sink = Sink::start();
     let (telemetry, guard, _) = sink.pipeline("orders", |config| {
