@@ -184,7 +184,15 @@ impl Disk for LocalDisk {
 /// The exclusive lock on a data folder; released by the system when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that has been forked and has not yet executed its program holds
+        // a copy of the descriptor for a moment. What cannot be unlocked is unlocked when the process ends.
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 impl FolderLock {
@@ -210,7 +218,7 @@ impl FolderLock {
         }
         file.set_len(0).map_err(io("cannot write lock file"))?;
         writeln!(file, "{}", std::process::id()).map_err(io("cannot write lock file"))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

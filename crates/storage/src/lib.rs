@@ -29,10 +29,13 @@ mod logs;
 mod metrics;
 mod traces;
 
+pub mod store;
+
 pub use error::{AppendError, StorageError};
 pub use options::StoreOptions;
 pub use record::{Encoding, Protocol, WalDecoder, WalPayload};
 pub use state::{Document, Expect, JournalEntry, JournalQuery, StateError, StateStore, StateWrite};
+pub use store::Store;
 pub use stats::{DamagedFile, RecoveryStats, SeriesStats, SignalStats, StoreStats, WalStats};
 
 use std::future::Future;

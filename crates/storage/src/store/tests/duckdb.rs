@@ -1,0 +1,31 @@
+//! A real DuckDB reads the public views while the store runs.
+
+use super::*;
+use crate::duckdb_reader::ask;
+
+#[tokio::test]
+async fn duckdb_reads_the_same_rows_through_the_views() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = open(folder.path()).await;
+    let queries = [
+        "SELECT count(*), min(body), max(body) FROM lake.logs",
+        "SELECT trace_id FROM lake.logs WHERE body = 'row 7'",
+        "SELECT count(*) FROM lake.logs WHERE attributes['kind'] = 'fizz'",
+        "SELECT count(*), count(DISTINCT trace_id) FROM lake.spans",
+        "SELECT span_id FROM lake.spans WHERE name = 'row 7'",
+        "SELECT count(*), sum(value)::BIGINT FROM lake.samples",
+        "SELECT count(*) FROM lake.samples JOIN lake.series USING (series_id) WHERE metric_name = 'rows' AND labels['rest'] = '7'",
+    ];
+    let expected = ["90|row 0|row 9", "00000000000000000000000000000008", "30", "90|30", "0000000000000008", "90|4005", "2"];
+    for round in 0..3 {
+        for signal in SIGNALS {
+            append(&store, signal, &(round * 30..round * 30 + 30).collect::<Vec<_>>()).await.expect("appended");
+        }
+        // Three files of the first level, each of a flush of its own.
+        store.engine.flush_all().await.expect("flushed");
+    }
+    let Some(read) = ask(folder.path(), &queries) else { return };
+    assert_eq!(read, expected);
+    store.flush().await.expect("flushed");
+    assert_eq!(ask(folder.path(), &queries).expect("it was there before"), expected, "merged");
+}
