@@ -14,7 +14,6 @@ pub mod state;
 pub mod stats;
 
 mod blob;
-mod scan;
 mod catalog;
 mod dedup;
 #[cfg(test)]
@@ -22,6 +21,8 @@ mod duckdb_reader;
 mod disk;
 mod engine;
 mod head;
+mod scan;
+mod sql;
 mod table;
 mod wal;
 
@@ -34,6 +35,7 @@ pub mod store;
 pub use error::{AppendError, StorageError};
 pub use options::StoreOptions;
 pub use record::{Encoding, Protocol, WalDecoder, WalPayload};
+pub use sql::{SqlColumn, SqlResult};
 pub use state::{Document, Expect, JournalEntry, JournalQuery, StateError, StateStore, StateWrite};
 pub use store::Store;
 pub use stats::{DamagedFile, RecoveryStats, SeriesStats, SignalStats, StoreStats, WalStats};

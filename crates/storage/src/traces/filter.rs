@@ -146,11 +146,6 @@ impl SpanFilter {
         self.compiled.is_all()
     }
 
-    /// Whether a single row passes, whatever its time.
-    pub(super) fn matches(&self, row: &dyn skopos_query::filter::Row) -> bool {
-        self.compiled.matches(row)
-    }
-
     /// The fields read, and whether free text is searched.
     pub(super) fn needs(&self) -> (Vec<Field>, bool) {
         let mut fields: Vec<Field> = Vec::new();

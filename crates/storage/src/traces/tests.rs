@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use skopos_model::{AttrValue, Resource, Scope, SpanBatch, SpanId, SpanKind, StatusCode, TraceId};
@@ -459,4 +459,176 @@ fn every_answer_is_that_of_a_look_at_every_span() {
         assert_eq!(fixture.table.files().len(), 1, "one file of one window");
         check(&fixture, seed, "merged");
     }
+}
+
+/// What a real DuckDB makes of a file and the view's SQL; `None` when there is no DuckDB.
+fn duckdb(file: &std::path::Path, view: &str, select: &str) -> Option<String> {
+    let python = std::env::var("SKOPOS_DUCKDB_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = "import sys\ntry:\n    import duckdb\nexcept ImportError:\n    sys.exit(77)\n\
+                  db = duckdb.connect()\n\
+                  db.execute(f\"CREATE VIEW spans_data AS SELECT * FROM read_parquet('{sys.argv[1]}')\")\n\
+                  db.execute('CREATE VIEW spans AS ' + sys.argv[2])\n\
+                  ids = db.execute(f\"SELECT name, field_id FROM parquet_schema('{sys.argv[1]}') WHERE field_id IS NOT NULL\").fetchall()\n\
+                  print(db.execute(sys.argv[3]).fetchall(), dict(ids).get('attributes'))\n";
+    let output = std::process::Command::new(&python).args(["-c", script]).arg(file).args([view, select]).output().ok()?;
+    if output.status.code() == Some(77) {
+        return None;
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[test]
+fn duckdb_reads_a_file_through_the_view() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut fixture = Fixture::new();
+    fixture.append(traces(&mut random, 300, BASE, SECOND));
+    let files = fixture.flush();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spans.parquet");
+    let blob = fixture.blobs.open(&files[0].path).expect("is there");
+    std::fs::write(&path, blob.read(0, blob.len() as usize).expect("reads")).expect("writes");
+    let view = fixture.table.views()[0].sql.replace("{DUCKLAKE_CATALOG}.", "");
+    let select = "SELECT count(*), count(DISTINCT trace_id), sum(duration_ns), count(parent_span_id),
+        count(*) FILTER (kind = 'server'), count(*) FILTER (status_code = 'error'),
+        count(*) FILTER (attributes['http.route'] = '/pay'), count(*) FILTER (attributes['http.response.status_code'] = '503'),
+        count(*) FILTER (attributes['cache.hit'] = 'true'), count(*) FILTER (attributes['rare.list'] = '[1,\"two\"]'),
+        count(*) FILTER (resource_attributes['k8s.pod.name'] = 'orders-1'), min(start_time) >= TIMESTAMP '2026-11-20 00:00:00',
+        count(environment) FROM spans";
+    let Some(found) = duckdb(&path, &view, select) else { return };
+    let all = &fixture.all;
+    let count = |is: &dyn Fn(&SpanRow) -> bool| all.iter().filter(|s| is(s)).count();
+    let has = |key: &'static str, value: serde_json::Value| move |s: &SpanRow| s.attributes.get(key) == Some(&value);
+    let counts = [
+        all.len().to_string(),
+        all.iter().map(|s| s.trace_id).collect::<HashSet<_>>().len().to_string(),
+        all.iter().map(|s| s.duration).sum::<i64>().to_string(),
+        count(&|s| !s.parent_span_id.is_none()).to_string(),
+        count(&|s| s.kind == SpanKind::Server).to_string(),
+        count(&|s| s.status_code == StatusCode::Error).to_string(),
+        count(&has("http.route", "/pay".into())).to_string(),
+        count(&has("http.response.status_code", 503.into())).to_string(),
+        count(&has("cache.hit", true.into())).to_string(),
+        count(&has("rare.list", serde_json::json!([1, "two"]))).to_string(),
+        count(&|s| s.resource.get("k8s.pod.name") == Some(&"orders-1".into())).to_string(),
+        "True".to_owned(),
+        count(&|s| s.resource.contains_key("deployment.environment.name")).to_string(),
+    ];
+    assert_eq!(found, format!("[({})] 20", counts.join(", ")));
+}
+
+#[test]
+fn spans_are_small_and_a_trace_is_found_in_few_pages() {
+    // `SKOPOS_MEASURE_TRACES=25000` gives figures of the size of a real flush.
+    let size = std::env::var("SKOPOS_MEASURE_TRACES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000);
+    let mut random = fastrand::Rng::with_seed(9);
+    let mut report = String::new();
+    let mut fixture = Fixture::new();
+    let mut time = |what: &str, rows: usize, since: Instant| {
+        let nanos = since.elapsed().as_nanos() as f64;
+        report.push_str(&format!("{what}: {:.0} ns a span, {:.2} ms\n", nanos / rows.max(1) as f64, nanos / 1e6));
+    };
+    for flush in 0..2 {
+        let batches: Vec<SpanBatch> = (0..size / 100).map(|_| traces(&mut random, 100, BASE + flush * 60 * SECOND, 60 * SECOND)).collect();
+        let rows = batches.iter().map(SpanBatch::len).sum();
+        let ids: Vec<TraceId> = batches.iter().map(|b| b.trace_id[0]).collect();
+        let since = Instant::now();
+        for batch in batches {
+            fixture.seq += 1;
+            fixture.table.append(batch, fixture.seq, BASE);
+        }
+        time("append", rows, since);
+        let since = Instant::now();
+        let files = fixture.flush();
+        time("flush", rows, since);
+        let bytes = files[0].bytes as f64 / rows as f64;
+        assert!(bytes <= 50.0, "{bytes} bytes a span");
+        time(&format!("{bytes:.1} bytes a span"), rows, Instant::now());
+        let ctx = context();
+        let since = Instant::now();
+        assert!(!fixture.table.trace(ids[0], &ctx).expect("reads").is_empty());
+        time("trace by id, cold", 0, since);
+        let ctx = context();
+        let since = Instant::now();
+        for id in ids.iter().take(20) {
+            assert!(!fixture.table.trace(*id, &ctx).expect("reads").is_empty());
+        }
+        time("20 traces by id", 0, since);
+        let read = ctx.stats.snapshot().rows_scanned / ids.len().min(20) as u64;
+        assert!(read <= 4 * 4_096, "{read} rows were looked at for a trace");
+    }
+    let since = Instant::now();
+    for n in 0..1_000u64 {
+        let absent = TraceId(u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).to_be_bytes());
+        assert_eq!(fixture.table.trace(absent, &context()).expect("reads"), []);
+    }
+    time("1000 absent ids", 0, since);
+    let rows = fixture.table.files().iter().map(|f| f.file.rows as usize).sum();
+    let since = Instant::now();
+    fixture.merge(i64::MIN);
+    time("merge", rows, since);
+    assert_eq!(fixture.table.files().iter().map(|f| f.file.rows as usize).sum::<usize>(), rows);
+    time(&format!("{:.1} bytes a span merged", fixture.table.files()[0].file.bytes as f64 / rows as f64), rows, Instant::now());
+    for text in ["service:orders status:error dur:>50ms", "no.such.key:1", "*"] {
+        let search = TraceSearch { range: TimeRange::ALL, filter: parse(text).expect(text), limit: 20 };
+        let since = Instant::now();
+        fixture.table.search(&search, &context()).expect("reads");
+        time(&format!("search {text}"), rows, since);
+    }
+    let since = Instant::now();
+    fixture.table.red(TimeRange::ALL, &Filter::all(), &["service".to_owned()], &context()).expect("reads");
+    time("red by service", rows, since);
+    let since = Instant::now();
+    fixture.table.edges(TimeRange::ALL, None, &context()).expect("reads");
+    time("edges", rows, since);
+    if std::env::var_os("SKOPOS_MEASURE_TRACES").is_some() {
+        std::io::stderr().write_all(report.as_bytes()).expect("writes");
+    }
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_the_rest_is_served() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut fixture = Fixture::new();
+    let mut kept = 0;
+    for part in 0..2 {
+        let batch = traces(&mut random, 20, BASE, SECOND);
+        if part == 1 {
+            kept = batch.len() as u64;
+        }
+        fixture.append(batch);
+        let files = fixture.flush();
+        if part == 0 {
+            fixture.blobs.0.lock().insert(files[0].path.clone(), Bytes::from_static(b"PAR1 this is no file of spans PAR1"));
+        }
+    }
+    let count = |fixture: &Fixture| {
+        let red = fixture.table.red(TimeRange::ALL, &Filter::all(), &[], &context()).expect("serves the rest");
+        red.iter().map(|r| r.count).sum::<u64>()
+    };
+    assert_eq!(count(&fixture), kept);
+    assert!(fixture.table.plan_merge(BASE, true).is_none(), "a damaged file takes no part in a merge");
+    assert_eq!(count(&fixture), kept);
+}
+
+#[test]
+fn merges_leave_out_what_is_too_old_and_spans_stored_twice() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let batch = traces(&mut random, 50, BASE, 100 * SECOND);
+    let cutoff = BASE + 50 * SECOND;
+    let mut fixture = Fixture::new();
+    fixture.append(batch.clone());
+    fixture.flush();
+    // Long after: the table does not remember the spans any more.
+    *fixture.table.recent.lock() = super::RecentSpans::default();
+    fixture.append(batch);
+    fixture.flush();
+    let id = fixture.all[0].trace_id;
+    let whole = fixture.all.iter().filter(|s| s.trace_id == id).count();
+    assert_eq!(fixture.table.trace(id, &context()).expect("reads").len(), whole, "once in a trace, though stored twice");
+    fixture.merge(cutoff);
+    let left: u64 = fixture.table.files().iter().map(|f| f.file.rows).sum();
+    assert_eq!(left, fixture.all.iter().filter(|s| s.start >= cutoff).count() as u64);
+    let files = fixture.table.files();
+    assert_eq!((files[0].file.seq_min, files[0].file.seq_max, files[0].file.level), (1, 2, 1));
 }
