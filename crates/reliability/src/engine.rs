@@ -115,6 +115,8 @@ pub enum Event {
 #[derive(Debug)]
 pub(crate) struct GroupRun {
     pub(crate) group: RuleGroup,
+    /// The group's key, made once: it is compared for every answer.
+    key: String,
     pub(crate) keys: Vec<String>,
     /// Moment of the evaluation last begun.
     slot: Option<i64>,
@@ -278,7 +280,7 @@ impl Engine {
                 let former = before.remove(&group.key());
                 // A slot that has begun is not begun again; an evaluation under way is dropped, its answer ignored.
                 let slot = former.as_ref().and_then(|f| f.slot).filter(|slot| *slot >= group.slot(now, self.options.evaluation_interval_ms));
-                GroupRun { keys, slot, running: None, evaluated_at: former.as_ref().and_then(|f| f.evaluated_at), duration_ms: former.map_or(0, |f| f.duration_ms), missed: 0, group }
+                GroupRun { key: group.key(), keys, slot, running: None, evaluated_at: former.as_ref().and_then(|f| f.evaluated_at), duration_ms: former.map_or(0, |f| f.duration_ms), missed: 0, group }
             })
             .collect();
         self.dispatcher.set_routing(config.routing, now, effects);
@@ -344,7 +346,7 @@ impl Engine {
             let slot = run.group.slot(now, options.evaluation_interval_ms);
             if let Some(running) = &run.running {
                 if now - running.asked >= options.query_timeout_ms {
-                    let id = QueryId::Rule { group: run.group.key(), rule: running.rule, at: running.at, gate: running.gate.as_ref().map(|g| g.answers.len()) };
+                    let id = QueryId::Rule { group: run.key.clone(), rule: running.rule, at: running.at, gate: running.gate.as_ref().map(|g| g.answers.len()) };
                     self.evaluated(id, Err(format!("no answer within {} ms", options.query_timeout_ms)), now, effects);
                 } else if run.slot.is_some_and(|s| slot > s) {
                     run.slot = Some(slot);
@@ -380,14 +382,14 @@ impl Engine {
             _ => (&rule.expr, None),
         };
         let offset = run.group.query_offset_ms.unwrap_or(self.options.query_offset_ms);
-        let id = QueryId::Rule { group: run.group.key(), rule: running.rule, at: running.at, gate };
+        let id = QueryId::Rule { group: run.key.clone(), rule: running.rule, at: running.at, gate };
         effects.push(Effect::Evaluate(Evaluate { id, expr: expr.clone(), at: running.at - offset }));
     }
 
     fn evaluated(&mut self, id: QueryId, result: Result<Vec<EvalSample>, String>, now: i64, effects: &mut Vec<Effect>) {
         match id {
             QueryId::Rule { group, rule, at, gate } => {
-                let Some(index) = self.groups.iter().position(|g| g.group.key() == group) else { return };
+                let Some(index) = self.groups.iter().position(|g| g.key == group) else { return };
                 let expected = self.groups[index].running.as_ref().map(|r| (r.at, r.rule, r.gate.as_ref().map(|g| g.answers.len())));
                 if expected != Some((at, rule, gate)) {
                     return;
@@ -553,7 +555,7 @@ impl Engine {
             return;
         }
         let Some((_, bad)) = run.bad.take().filter(|(b, _)| *b == bucket) else { return };
-        if !(value > 0.0) {
+        if value <= 0.0 || value.is_nan() {
             return;
         }
         // Extrapolation lets either be off by a few events; a ratio far out of range means a wrong query.
@@ -589,8 +591,18 @@ impl Engine {
 
     /// State of the rule at a place of a group.
     pub fn rule_state(&self, group: &str, rule: usize) -> Option<&RuleState> {
-        let run = self.groups.iter().find(|g| g.group.key() == group)?;
+        let run = self.groups.iter().find(|g| g.key == group)?;
         self.states.get(run.keys.get(rule)?)
+    }
+
+    /// How long the last evaluation of a group took, milliseconds.
+    pub fn group_duration_ms(&self, group: &str) -> Option<i64> {
+        self.groups.iter().find(|g| g.key == group).filter(|g| g.evaluated_at.is_some()).map(|g| g.duration_ms)
+    }
+
+    /// Why an SLO's indicator cannot be taken, if so.
+    pub fn slo_invalid(&self, id: &str) -> Option<&str> {
+        self.slos.iter().find(|s| s.slo.id == id)?.invalid.as_deref()
     }
 
     /// Alerts with their rules, pending and firing first to last known.

@@ -78,7 +78,7 @@ impl Template {
     /// [`TEMPLATE_OUTPUT_MAX`].
     pub fn render(&self, data: &TemplateData<'_>) -> Result<String, String> {
         let nodes = self.parsed.as_ref().map_err(|e| e.message.clone())?;
-        if let [] = nodes.as_slice() {
+        if nodes.is_empty() {
             return Ok(String::new());
         }
         if let [Node::Text(text)] = nodes.as_slice() {

@@ -301,3 +301,38 @@ fn the_loop_closes_through_the_runbook() {
     }
     assert_eq!(world.engine.rule_views()[0].rules[0].health, RuleHealth::Ok);
 }
+
+/// Restarts and an absent receiver at seeded moments: one page, one resolution, nothing lost, nothing twice.
+#[test]
+fn one_page_and_one_resolution_whatever_happens() {
+    for seed in 0..25_u64 {
+        let mut state = seed;
+        let mut random = |below: i64| {
+            state = xxhash_rust::xxh3::xxh3_64_with_seed(&state.to_le_bytes(), seed);
+            (state % below.unsigned_abs()).cast_signed()
+        };
+        let start = 2 * HOUR;
+        let config = || EngineConfig { slos: vec![slo(", skopos.dev/windows: page 1h/5m 2%")], routing: routing(), ..EngineConfig::default() };
+        let options = EngineOptions { seed, ..options(MINUTE) };
+        let mut world = World::new(options.clone(), random(15_000), burst(0.3, start, start + 40 * MINUTE));
+        world.history(start - 20 * MINUTE);
+        world.load(config());
+        let down = start + random(20 * MINUTE);
+        let up = down + random(10 * MINUTE);
+        let mut moments: Vec<(i64, u8)> = (0..3).map(|_| (start + random(60 * MINUTE), 0)).collect();
+        moments.extend([(down, 1), (up, 2)]);
+        moments.sort_unstable();
+        for (at, what) in moments {
+            world.run(at);
+            match what {
+                0 => world.restart(options.clone(), config()),
+                1 => world.receiver_up = false,
+                _ => world.receiver_up = true,
+            }
+        }
+        world.run(start + 2 * HOUR);
+        let told: Vec<&str> = world.sent.iter().filter_map(|(_, _, b)| b["status"].as_str()).collect();
+        assert_eq!(told, ["firing", "resolved"], "seed {seed}:\n{}", world.journal_text());
+        assert!(world.engine.dispatcher().state().groups.is_empty(), "seed {seed}");
+    }
+}

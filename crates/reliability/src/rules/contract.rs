@@ -52,7 +52,7 @@ pub fn link_runbook<'r>(reference: Option<&str>, alert: &str, runbooks: &'r [Run
                 .filter(|t| !t.is_empty())
         };
         // The last one counts: in a URL the slug stands at the end, in a sentence after the colon.
-        let found = tokens().filter_map(|t| runbooks.iter().find(|r| r.id.eq_ignore_ascii_case(t))).last();
+        let found = tokens().filter_map(|t| runbooks.iter().find(|r| r.id.eq_ignore_ascii_case(t))).next_back();
         if found.is_some() {
             return found;
         }

@@ -116,7 +116,8 @@ fn read(text: &str, actions: Option<&Actions>, out: &mut Findings) -> Option<Run
         return None;
     };
     let mut runbook = front_matter(front, out)?;
-    let body_line = u32::try_from(front.matches('\n').count()).unwrap_or(0) + 3;
+    // Both fences, and the line break that ends the front matter.
+    let body_line = u32::try_from(front.matches('\n').count()).unwrap_or(0) + 4;
     read_body(body, body_line, &mut runbook, actions, out);
     check_steps(&runbook, body_line, out);
     for name in SECTIONS {
@@ -554,28 +555,28 @@ Call team-orders.
             r.md:2:1: error: owner: `owner` is missing
         "#]]);
         check(("## Escalate", "## Escalation"), expect![[r#"
-            r.md:10:1: error: section `## Escalate` is missing (did you mean `## Escalation`?)
+            r.md:11:1: error: section `## Escalate` is missing (did you mean `## Escalation`?)
         "#]]);
         check(("kind: promql", "kind: shell"), expect![[r#"
-            r.md:28:7: error: kind: `shell` is no kind; expected one of promql, logs, trace_search, http_check, flag_set, webhook, manual; runbooks run no code: register an action
+            r.md:29:7: error: kind: `shell` is no kind; expected one of promql, logs, trace_search, http_check, flag_set, webhook, manual; runbooks run no code: register an action
         "#]]);
         check(("expect: \"value > 0.01\"", "expect: valeu > 1"), expect![[r#"
-            r.md:30:9: error: expect: `valeu` is unknown; expected value, status, latency_ms, count, body.<path>, a number or a quoted text
+            r.md:31:9: error: expect: `valeu` is unknown; expected value, status, latency_ms, count, body.<path>, a number or a quoted text
         "#]]);
         check(("goto: disable-flag", "goto: disable-flags"), expect![[r#"
-            r.md:10:1: error: err-ratio.on_true.goto: there is no step `disable-flags` (did you mean `disable-flag`?)
+            r.md:11:1: error: err-ratio.on_true.goto: there is no step `disable-flags` (did you mean `disable-flag`?)
         "#]]);
         check(("rollback: enable-flag", "rollback: none"), expect![[r#"
-            r.md:43:11: error: reason: step `disable-flag`: `rollback: none` needs a `reason`
+            r.md:44:11: error: reason: step `disable-flag`: `rollback: none` needs a `reason`
         "#]]);
         check(("rollback: enable-flag\n", ""), expect![[r#"
-            r.md:38:1: error: rollback: step `disable-flag`: a mitigation names its rollback step, or `rollback: none` with a `reason`
+            r.md:39:1: error: rollback: step `disable-flag`: a mitigation names its rollback step, or `rollback: none` with a `reason`
         "#]]);
         check(("phase: verify\nkind: promql", "phase: mitigate\nkind: promql"), expect![[r#"
-            r.md:28:7: error: kind: `promql` only looks; a mitigate step is flag_set, webhook or manual
+            r.md:29:7: error: kind: `promql` only looks; a mitigate step is flag_set, webhook or manual
         "#]]);
         check(("job=\"{{labels.job}}\"", "{{labels.job}}"), expect![[r#"
-            r.md:29:8: error: query: `{{{labels.job}}` is no variable; known are {{labels.<name>}}, {{incident.id}}, {{now}}
+            r.md:30:8: error: query: `{{{labels.job}}` is no variable; known are {{labels.<name>}}, {{incident.id}}, {{now}}
         "#]]);
         check(("reviewed: 2026-10-01", "reviewed: october"), expect![[r#"
             r.md:8:11: error: reviewed: `october` is no date; expected as 2026-05-01

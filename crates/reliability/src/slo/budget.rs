@@ -33,7 +33,8 @@ pub struct Budget {
 
 /// The budget after `bad` of `total` events with `budget_ratio` = 1−T; none without events.
 pub fn budget(bad: f64, total: f64, budget_ratio: f64) -> Option<Budget> {
-    if !(total > 0.0) || !(budget_ratio > 0.0) {
+    let usable = total > 0.0 && budget_ratio > 0.0;
+    if !usable {
         return None;
     }
     let consumed = bad / (budget_ratio * total);
@@ -44,10 +45,7 @@ impl Budget {
     /// Estimated milliseconds until nothing is left at this burn rate; none when it does not burn. For a rolling
     /// period the events that roll off are ignored: an estimate.
     pub fn exhaustion_ms(&self, burn: f64, period_ms: i64) -> Option<i64> {
-        if !(burn > 0.0) {
-            return None;
-        }
-        Some((self.remaining.max(0.0) * period_ms as f64 / burn) as i64)
+        (burn > 0.0).then(|| (self.remaining.max(0.0) * period_ms as f64 / burn) as i64)
     }
 }
 

@@ -16,7 +16,8 @@ pub(crate) const SEVERITY_OVERRIDE: &str = "__severity__";
 /// One-sided Clopper–Pearson lower bound of the share of `bad` in `total` at a confidence. Counts need not be whole:
 /// PromQL's `increase` extrapolates.
 pub fn clopper_pearson_lower(bad: f64, total: f64, confidence: f64) -> f64 {
-    if !(bad > 0.0) || !(total > 0.0) {
+    let failures = bad > 0.0 && total > 0.0;
+    if !failures {
         return 0.0;
     }
     let (k, n) = (bad.min(total), total);
