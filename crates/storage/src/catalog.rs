@@ -11,7 +11,7 @@ mod load;
 mod schema;
 mod time;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
@@ -41,7 +41,6 @@ pub(crate) enum Durability {
 /// The catalog's database.
 #[derive(Debug)]
 pub(crate) struct Database {
-    path: PathBuf,
     writer: Mutex<Option<SqliteConnection>>,
     reader: Mutex<Option<SqliteConnection>>,
     /// What DuckLake's tables hold of our schemas.
@@ -84,7 +83,6 @@ impl Database {
         ddl::create(&mut writer, path, tables, now).await?;
         let reader = SqliteConnection::connect_with(&options.create_if_missing(false)).await?;
         Ok(Self {
-            path: path.to_owned(),
             writer: Mutex::new(Some(writer)),
             reader: Mutex::new(Some(reader)),
             known: parking_lot::Mutex::default(),

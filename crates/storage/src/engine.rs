@@ -317,11 +317,6 @@ impl Engine {
         }
     }
 
-    /// The catalog's database.
-    pub(crate) fn database(&self) -> &Arc<Database> {
-        &self.database
-    }
-
     /// Frees segments of the log that are in files as a whole.
     async fn free_log(&self) -> Result<(), StorageError> {
         let positions = std::array::from_fn(|i| self.slots[i].position.load(Ordering::SeqCst));

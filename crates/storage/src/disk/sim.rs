@@ -84,11 +84,6 @@ impl SimDisk {
         self.0.lock().crash_after = Some(operations);
     }
 
-    /// Changes made so far.
-    pub(crate) fn operations(&self) -> u64 {
-        self.0.lock().operations
-    }
-
     /// Most bytes it holds, `None` for no end.
     pub(crate) fn set_capacity(&self, bytes: Option<usize>) {
         self.0.lock().capacity = bytes;
