@@ -6,6 +6,7 @@ use skopos_model::{Batch, Clock, SeriesResolver, Signal};
 use skopos_query::logs::LogStore;
 use skopos_query::metrics::Queryable;
 use skopos_query::traces::TraceStore;
+use skopos_query::{QueryContext, QueryError};
 use tokio::task::JoinHandle;
 
 use crate::BoxFuture;
@@ -15,9 +16,11 @@ use crate::disk::{Disk, FolderLock, LocalDisk};
 use crate::engine::{Engine, Parts, Slot};
 use crate::error::{AppendError, StorageError};
 use crate::logs::LogsTable;
-use crate::metrics::MetricsTable;
+use crate::metrics::{MetricsTable, SamplesScan, SeriesScan};
 use crate::options::StoreOptions;
 use crate::record::{WalDecoder, WalPayload};
+use crate::scan::Scan;
+use crate::sql::{Sql, SqlResult};
 use crate::state::StateStore;
 use crate::stats::{SeriesStats, StoreStats};
 use crate::traces::SpansTable;
@@ -35,6 +38,7 @@ pub struct Store {
     pub(crate) spans: Arc<SpansTable>,
     pub(crate) metrics: Arc<MetricsTable>,
     state: StateStore,
+    sql: Sql,
 }
 
 impl Store {
@@ -115,7 +119,14 @@ impl Store {
             lock: Some(lock),
         })
         .await?;
-        Ok(Arc::new(Self { engine, logs, spans, metrics, state: StateStore::new(database) }))
+        let tables: [(&'static str, Arc<dyn Scan>); 4] = [
+            ("logs", Arc::clone(&logs) as _),
+            ("spans", Arc::clone(&spans) as _),
+            ("samples", Arc::new(SamplesScan(Arc::clone(&metrics)))),
+            ("series", Arc::new(SeriesScan(Arc::clone(&metrics)))),
+        ];
+        let sql = Sql::new(tables)?;
+        Ok(Arc::new(Self { engine, logs, spans, metrics, state: StateStore::new(database), sql }))
     }
 
     /// Appends a batch. On `Ok` it is durable and can be queried.
@@ -142,6 +153,14 @@ impl Store {
     /// Spans.
     pub fn traces(&self) -> Arc<dyn TraceStore> {
         Arc::clone(&self.spans) as _
+    }
+
+    /// Runs one SQL statement over `logs`, `spans`, `samples` and `series`. It only reads; dropping the future stops it.
+    ///
+    /// # Errors
+    /// [`QueryError::Parse`] with the place for text that is no query or no reading one, else as for any query.
+    pub fn sql(&self, query: impl Into<String>, ctx: &QueryContext) -> BoxFuture<'static, Result<SqlResult, QueryError>> {
+        self.sql.query(query.into(), ctx.clone())
     }
 
     /// Samples.
