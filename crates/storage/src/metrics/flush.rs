@@ -36,12 +36,13 @@ pub(super) fn encode(table: &MetricsTable, sealed: &Generation, blobs: &dyn Blob
     }
     ids.sort_unstable();
     ids.dedup();
-    let new_series = {
+    let rows = {
         let registry = table.registry.read();
         ids.retain(|id| registry.contains(*id) && !registry.is_persisted(*id));
-        if ids.is_empty() { None } else { Some(small::series::write(blobs, origin(SERIES), &registry, &ids)?) }
+        small::series::rows(&registry, &ids)?
     };
-    if let Some(file) = new_series {
+    if !ids.is_empty() {
+        let file = small::series::write(blobs, origin(SERIES), &ids, &rows)?;
         table.written.lock().insert(file.path.clone(), ids);
         files.push(file);
     }

@@ -129,6 +129,8 @@ pub(super) struct Generation {
 #[derive(Debug, Default)]
 struct AppendScratch {
     chunk: ChunkScratch,
+    /// Times of the block packed last: the next series of the same scrape has them too.
+    last: Option<(Vec<i64>, Arc<TimeBlock>)>,
     times: Vec<i64>,
     values: Vec<f64>,
 }
@@ -258,18 +260,12 @@ fn seal_tail(buffer: &mut Buffer, known: &mut HashedMap<Arc<TimeBlock>>, scratch
     scratch.values.extend(buffer.tail.iter().map(|s| s.1));
     // Most series do not need a full buffer again at once: it grows anew.
     buffer.tail = Vec::new();
-    let block = TimeBlock::new(&scratch.times);
-    let hash = xxhash_rust::xxh3::xxh3_64(block.bytes());
     let mut memory = 0;
-    let block = match known.get(&hash) {
-        Some(equal) if equal.same(&block) => Arc::clone(equal),
+    let block = match &scratch.last {
+        Some((times, block)) if *times == scratch.times => Arc::clone(block),
         _ => {
-            if known.len() >= TIME_BLOCKS_KNOWN_MAX {
-                known.clear();
-            }
-            memory += block.memory();
-            let block = Arc::new(block);
-            known.insert(hash, Arc::clone(&block));
+            let block = shared_block(&scratch.times, known, &mut memory);
+            scratch.last = Some((scratch.times.clone(), Arc::clone(&block)));
             block
         }
     };
@@ -277,4 +273,20 @@ fn seal_tail(buffer: &mut Buffer, known: &mut HashedMap<Arc<TimeBlock>>, scratch
     memory += chunk.memory();
     buffer.chunks.push(chunk);
     memory
+}
+
+/// Packs times, or finds the block that has them already; adds what a new one takes to `memory`.
+fn shared_block(times: &[i64], known: &mut HashedMap<Arc<TimeBlock>>, memory: &mut usize) -> Arc<TimeBlock> {
+    let block = TimeBlock::new(times);
+    let hash = xxhash_rust::xxh3::xxh3_64(block.bytes());
+    if let Some(equal) = known.get(&hash).filter(|equal| equal.same(&block)) {
+        return Arc::clone(equal);
+    }
+    if known.len() >= TIME_BLOCKS_KNOWN_MAX {
+        known.clear();
+    }
+    *memory += block.memory();
+    let block = Arc::new(block);
+    known.insert(hash, Arc::clone(&block));
+    block
 }

@@ -9,7 +9,7 @@ use crate::blob::Blobs;
 use crate::error::StorageError;
 use crate::table::{FileMeta, NewFile};
 
-use super::files::Origin;
+use super::files::{Origin, nanos};
 use super::order::{By, sort_by_rank};
 use super::plan::{Size, plan};
 use super::reader::{RunCursor, SamplesFile};
@@ -21,7 +21,12 @@ use super::{EXEMPLARS, METADATA, MetricsTable, SAMPLES, SERIES, small};
 pub(super) fn plan_table(table: &MetricsTable, name: &str, full: bool) -> Option<Vec<Arc<FileMeta>>> {
     let files = table.files_of(name);
     let size = |f: &Arc<FileMeta>| match name {
-        SAMPLES | EXEMPLARS => Size { rows: f.file.rows, time_min: f.file.time_min, time_max: f.file.time_max },
+        SAMPLES => {
+            let bulk = |i: usize| f.file.extra.get("bulk").and_then(|b| b.get(i)).and_then(serde_json::Value::as_i64).map(nanos);
+            let (time_min, time_max) = (bulk(0).unwrap_or(f.file.time_min), bulk(1).unwrap_or(f.file.time_max));
+            Size { rows: f.file.rows, time_min, time_max }
+        }
+        EXEMPLARS => Size { rows: f.file.rows, time_min: f.file.time_min, time_max: f.file.time_max },
         // These hold for all times.
         _ => Size { rows: f.file.rows, time_min: 0, time_max: 0 },
     };
@@ -152,14 +157,15 @@ fn series(table: &MetricsTable, inputs: &[Arc<FileMeta>], blobs: &dyn Blobs, ori
     }
     ids.sort_unstable();
     ids.dedup();
-    let file = {
+    let rows = {
         let registry = table.registry.read();
         ids.retain(|id| registry.contains(*id));
-        if ids.is_empty() {
-            return Ok(None);
-        }
-        small::series::write(blobs, origin, &registry, &ids)?
+        small::series::rows(&registry, &ids)?
     };
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let file = small::series::write(blobs, origin, &ids, &rows)?;
     table.written.lock().insert(file.path.clone(), ids);
     Ok(Some(file))
 }

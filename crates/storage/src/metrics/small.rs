@@ -141,8 +141,9 @@ const ALWAYS: (i64, i64) = (0, i64::MAX);
 pub(super) mod series {
     use super::*;
 
-    /// Writes the given series (ascending) as a file.
-    pub(in super::super) fn write(blobs: &dyn Blobs, origin: Origin, registry: &Registry, ids: &[u32]) -> Result<NewFile, StorageError> {
+    /// The given series (ascending) as rows: all that the registry is needed for, so that nobody waits for it while
+    /// a disk syncs.
+    pub(in super::super) fn rows(registry: &Registry, ids: &[u32]) -> Result<Vec<RecordBatch>, StorageError> {
         let map = map_field(3, "labels");
         let schema = Arc::new(Schema::new(vec![
             field(1, "series_id", DataType::Int32, false),
@@ -164,7 +165,12 @@ pub(super) mod series {
             ];
             batches.push(RecordBatch::try_new(Arc::clone(&schema), columns).map_err(arrow_error(WHAT))?);
         }
-        let (sink, sizes) = write_small(blobs, origin, &batches)?;
+        Ok(batches)
+    }
+
+    /// Writes the rows of the given series as a file.
+    pub(in super::super) fn write(blobs: &dyn Blobs, origin: Origin, ids: &[u32], batches: &[RecordBatch]) -> Result<NewFile, StorageError> {
+        let (sink, sizes) = write_small(blobs, origin, batches)?;
         let rows = ids.len();
         let columns = vec![
             series_stats(1, ids.iter().map(|id| SeriesId(*id)), sizes[0]),

@@ -524,7 +524,8 @@ impl Fleet {
     }
 }
 
-/// Prints what the parts cost. With `SKOPOS_BENCH_SERIES=20000` these are the figures of the performance page.
+/// Prints what the parts cost. With `SKOPOS_BENCH_SERIES=20000` these are the figures of the performance page. With
+/// `SKOPOS_BENCH_FILES=<folder>` the files are left there for other readers to try.
 #[test]
 #[allow(clippy::print_stderr, reason = "figures for whoever runs the test with --nocapture")]
 fn figures() {
@@ -550,6 +551,13 @@ fn figures() {
             });
             resolving += cost;
             appending += timed(|| store.table.append_samples(batch, round as u64 + 1, 1)).0;
+        }
+        if round == 7 {
+            // One of each of what else the files hold.
+            let mut odd = up("odd", &[(1_000, f64::from_bits(STALE_NAN_BITS)), (2_000, 1.0 / 3.0), (3_000, -0.0), (4_000, 12.5)]);
+            odd.exemplars = vec![Exemplar { timestamp: 5, value: 2.5, trace_id: TraceId([0xab; 16]), span_id: SpanId([1; 8]), labels: Labels::default() }];
+            let meta = MetricMetadata { family: "up".into(), kind: MetricKind::Gauge, help: "whether it is up".into(), unit: "".into() };
+            store.table.append_series(vec![odd], vec![meta], round as u64 + 1, 1);
         }
         if round == rounds / 2 - 1 {
             let bytes = store.table.head().bytes as f64;
@@ -593,7 +601,15 @@ fn figures() {
         merging / total,
         store.table.stats().index_bytes as f64 / series as f64
     );
+    if let Ok(folder) = std::env::var("SKOPOS_BENCH_FILES") {
+        for (path, bytes) in store.blobs.0.lock().iter() {
+            std::fs::write(format!("{folder}/{}", path.replace('/', "-")), bytes).expect("a folder that can be written");
+        }
+    }
     let found = store.table.select(&Select { matchers: &[], start: 0, end: i64::MAX, grouping: None }, &ctx()).expect("selected");
-    assert_eq!(found.iter().map(|s| s.values.len()).sum::<usize>(), series * rounds as usize);
+    assert_eq!(found.iter().map(|s| s.values.len()).sum::<usize>(), series * rounds as usize + 4);
+    let sum: f64 = found.iter().flat_map(|s| &s.values).filter(|v| !v.is_nan()).sum();
+    eprintln!("sum of all values: {sum}");
     assert!(merged <= 2.0, "{merged} bytes a sample");
+    assert_eq!(store.files.iter().filter(|(_, f)| f.table == "samples_data").count(), 1, "a late sample does not keep files apart");
 }

@@ -221,7 +221,9 @@ impl SamplesWriter {
         }
         let sizes: Vec<u64> = (0..6).map(|leaf| column_bytes(self.file.flushed_row_groups(), leaf..leaf + 1)).collect();
         let series = self.runs.len();
-        let index = RunIndex::new(std::mem::take(&mut self.runs)).to_bytes();
+        let index = RunIndex::new(std::mem::take(&mut self.runs));
+        let (bulk_min, bulk_max) = index.bulk();
+        let index = index.to_bytes();
         let place = format!("{} {} {}", self.file.bytes_written(), index.len(), crc32c::crc32c(&index));
         self.file.write_all(&index).map_err(|e| StorageError::Format { what: WHAT, reason: e.to_string() })?;
         self.file.append_key_value_metadata(KeyValue::new(KEY.to_owned(), place));
@@ -247,7 +249,7 @@ impl SamplesWriter {
                 }
             })
             .collect();
-        let extra = serde_json::json!({ "series": series, "series_max": self.series_max });
+        let extra = serde_json::json!({ "series": series, "series_max": self.series_max, "bulk": [bulk_min, bulk_max] });
         sink.finish(self.rows, (nanos(self.time_min), nanos(self.time_max)), columns, extra)
     }
 }
