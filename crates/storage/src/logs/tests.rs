@@ -11,7 +11,6 @@ use skopos_query::{QueryContext, QueryError, QueryLimits, TimeRange};
 use super::record::{Filtered, HeadRecord, Key, Record};
 use super::*;
 use crate::blob::LocalBlobs;
-use crate::disk::LocalDisk;
 use crate::disk::sim::SimDisk;
 use crate::scan::Scan;
 
@@ -236,6 +235,10 @@ fn agrees_with_brute_force() {
         let (min, max) = generator.times();
         let middle = TimeRange { start: min + (max - min) / 3 + 12_345, end: max - (max - min) / 4 };
         for (at, text) in filters.iter().enumerate() {
+            // Heads again are less likely to differ than files: every third filter there.
+            if matches!(stage, 2 | 3) && at % 3 != stage - 2 {
+                continue;
+            }
             rig.check(text, if at % 3 == 2 { middle } else { TimeRange::ALL }, name);
         }
     }
@@ -327,10 +330,11 @@ fn a_damaged_file_is_left_out() {
 /// Leaves a file and its view for `duckdb` to read, when asked to (`SKOPOS_DUCKDB_DIR`), with what should be seen.
 fn check_duckdb_files(rig: &Rig) {
     let Ok(folder) = std::env::var("SKOPOS_DUCKDB_DIR") else { return };
-    let blobs = LocalBlobs::new(Arc::new(LocalDisk::new(folder.clone())), "out");
-    let files = rig.table.merge(&rig.table.files(), i64::MIN, &blobs).expect("writes");
+    let file = &rig.table.files()[0].file;
+    let bytes = rig.blobs.open(&file.path).and_then(|blob| blob.read(0, blob.len() as usize)).expect("reads");
+    std::fs::write(format!("{folder}/logs.parquet"), bytes).expect("writes");
     let view = &rig.table.views()[0];
-    let table = format!("read_parquet('{folder}/out/{}')", files[0].path);
+    let table = format!("read_parquet('{folder}/logs.parquet')");
     let sql = view.sql.replace(&format!("{{DUCKLAKE_CATALOG}}.{}", schema::TABLE), &table);
     std::fs::write(format!("{folder}/view.sql"), sql).expect("writes");
     let mut lines = String::new();
