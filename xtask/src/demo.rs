@@ -1,7 +1,7 @@
 //! The demo: Skopos, the Orders system, a steady load; with `--once` the drill as well.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,28 +56,13 @@ impl System {
         let _ = fs::remove_file(&webhooks);
         let sink = sink::start(&webhooks)?;
         let port = |documented: u16| if fixed { Ok(documented) } else { free_port() };
-        let (main, otlp_http, otlp_grpc) = (port(4000)?, port(4318)?, port(4317)?);
-        let (api, worker, payments, inventory) = (port(8080)?, port(8081)?, port(8082)?, port(8083)?);
-        let orders_key = "orders-admin-demo-key";
-        let token = folder.join("orders-admin-key");
-        fs::write(&token, orders_key)?;
-        let config = folder.join("skopos.yaml");
-        let template = fs::read_to_string(root().join("examples/orders/skopos/skopos.yaml")).context("the Orders system's configuration")?;
-        let values = [
-            ("ORDERS_SKOPOS_DIR", root().join("examples/orders/skopos").display().to_string()),
-            ("ORDERS_API", format!("127.0.0.1:{api}")),
-            ("ORDERS_WORKER", format!("127.0.0.1:{worker}")),
-            ("ORDERS_PAYMENTS", format!("127.0.0.1:{payments}")),
-            ("ORDERS_INVENTORY", format!("127.0.0.1:{inventory}")),
-            ("ORDERS_ADMIN_KEY_FILE", token.display().to_string()),
-            ("WEBHOOK_URL", format!("http://127.0.0.1:{sink}")),
-        ];
-        let text = values.iter().fold(template, |text, (name, value)| text.replace(&format!("${{{name}}}"), value));
-        fs::write(&config, text)?;
+        let (main, otlp_http, otlp_grpc, api) = (port(4000)?, port(4318)?, port(4317)?, port(8080)?);
+        let (skopos, orders) = (format!("127.0.0.1:{main}"), format!("127.0.0.1:{api}"));
+        let admin_key = "orders-admin-demo-key";
+        let config = copy_config(&folder, &skopos, &orders, admin_key, sink)?;
 
         let mut children = Children::default();
         let data = folder.join("data");
-        let skopos = format!("127.0.0.1:{main}");
         say(format!("· starting Skopos on http://{skopos}"));
         let mut serve = Command::new(binary("skopos"));
         serve.arg("serve").arg("--data").arg(&data).args(["--listen", &skopos]).arg("--config").arg(&config);
@@ -85,35 +70,12 @@ impl System {
         children.start("skopos", &mut serve, &folder.join("skopos.log"))?;
         wait_ready("skopos", &skopos, "/readyz", Duration::from_secs(60), &mut children)?;
 
-        let orders = format!("127.0.0.1:{api}");
-        say(format!("· starting the Orders system on http://{orders}"));
-        let database = folder.join("orders.sqlite");
-        let part = |name: &str, port: u16| {
-            let mut command = Command::new(binary("orders"));
-            command
-                .arg(name)
-                .args(["--listen", &format!("127.0.0.1:{port}")])
-                .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{otlp_http}"))
-                .env("ORDERS_ADMIN_KEY", orders_key)
-                .env("SKOPOS_ENV", "demo");
-            command
-        };
-        for (name, port) in [("payments", payments), ("inventory", inventory)] {
-            children.start(name, &mut part(name, port), &folder.join(format!("{name}.log")))?;
-        }
-        let mut command = part("api", api);
-        command.arg("--database").arg(&database);
-        command.args(["--payments", &format!("http://127.0.0.1:{payments}"), "--inventory", &format!("http://127.0.0.1:{inventory}")]);
-        children.start("api", &mut command, &folder.join("api.log"))?;
-        wait_ready("orders-api", &orders, "/readyz", Duration::from_secs(30), &mut children)?;
-        let mut command = part("worker", worker);
-        command.arg("--database").arg(&database);
-        command.args(["--payments", &format!("http://127.0.0.1:{payments}"), "--inventory", &format!("http://127.0.0.1:{inventory}")]);
-        children.start("worker", &mut command, &folder.join("worker.log"))?;
-        say(format!("· starting a load of {rate} requests per second"));
-        let mut load = Command::new(binary("orders"));
-        load.arg("load").args(["--target", &format!("http://{orders}"), "--rate", &rate.to_string()]);
-        children.start("load", &mut load, &folder.join("load.log"))?;
+        say(format!("· starting the Orders system on http://{orders} with {rate} requests per second"));
+        let mut system = Command::new(binary("orders"));
+        system.arg("system").arg("--data").arg(folder.join("orders")).args(["--listen", &orders, "--admin-key", admin_key, "--rate", &rate.to_string()]);
+        system.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{otlp_http}")).env("SKOPOS_ENV", "demo");
+        children.start("orders", &mut system, &folder.join("orders.log"))?;
+        wait_ready("orders", &orders, "/readyz", Duration::from_secs(60), &mut children)?;
         Ok(Self { children, skopos, orders, key_file: data.join("api-key"), folder })
     }
 
@@ -133,6 +95,37 @@ impl System {
     pub(crate) fn stop(&mut self) {
         self.children.stop();
     }
+}
+
+/// The Orders system's own configuration, its fixed address replaced by the one in use, with a receiver of ours.
+fn copy_config(folder: &Path, skopos: &str, orders: &str, admin_key: &str, sink: u16) -> anyhow::Result<PathBuf> {
+    let source = root().join("examples/orders/skopos");
+    let target = folder.join("config");
+    let _ = fs::remove_dir_all(&target);
+    copy_folder(&source, &target, &|text| text.replace("127.0.0.1:8080", orders)).context("the Orders system's configuration")?;
+    fs::write(target.join("orders-admin.key"), admin_key)?;
+    let config = target.join("skopos.yaml");
+    let mut text = fs::read_to_string(&config)?;
+    text.push_str(&format!(
+        "\nexternal_url: http://{skopos}\nnotify:\n  route: {{receiver: on-call, group_by: [alertname], group_wait: 1s, group_interval: 5s, repeat_interval: 1h}}\n  \
+         receivers:\n    - name: on-call\n      webhook_configs: [{{url: 'http://127.0.0.1:{sink}/webhook'}}]\n      chat_configs: [{{url: 'http://127.0.0.1:{sink}/chat'}}]\n"
+    ));
+    fs::write(&config, text)?;
+    Ok(config)
+}
+
+fn copy_folder(source: &Path, target: &Path, rewrite: &dyn Fn(&str) -> String) -> anyhow::Result<()> {
+    fs::create_dir_all(target)?;
+    for entry in fs::read_dir(source)? {
+        let entry = entry?;
+        let to = target.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to, rewrite)?;
+        } else {
+            fs::write(to, rewrite(&fs::read_to_string(entry.path())?))?;
+        }
+    }
+    Ok(())
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);

@@ -82,13 +82,13 @@ function Charts({ golden, name }: { golden: GoldenSignals; name: string }) {
   const points = useMemo<ChartPoint[]>(() => golden.exemplars.map((e) => ({ time: millis(e.time), value: e.seconds, label: e.trace_id, error: e.error })), [golden.exemplars]);
   const open = useCallback((p: ChartPoint) => void navigate({ to: `/traces/${p.label}` as never, search: ((s: Record<string, unknown>) => ({ env: s.env, from: s.from, to: s.to })) as never }), [navigate]);
   const explore = (expr: string) => <Link to="/explore/metrics" search={{ expr }}>Explore</Link>;
-  const calls = `traces_spanmetrics_calls_total{service=${JSON.stringify(name)},span_kind=~"server|consumer"}`;
-  const bucket = `traces_spanmetrics_duration_seconds_bucket{service=${JSON.stringify(name)},span_kind=~"server|consumer"}`;
+  const calls = `traces_spanmetrics_calls_total{service=${JSON.stringify(name)},span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"}`;
+  const bucket = `traces_spanmetrics_duration_seconds_bucket{service=${JSON.stringify(name)},span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"}`;
   const slowest = golden.exemplars.find((e) => e.error) ?? golden.exemplars[0];
   return (
     <div className="grid charts">
       <div className="c6"><TimeChart title="Traffic by outcome" unit="rate" frame={golden.traffic} markers={golden.markers} errorSeries="error" actions={explore(`sum by (status_code) (rate(${calls}[1m]))`)} /></div>
-      <div className="c6"><TimeChart title="Share of failed requests" unit="ratio" frame={golden.errors} markers={golden.markers} max={0.01} actions={explore(`sum(rate(${calls.replace('}', ',status_code="error"}')}[1m])) / sum(rate(${calls}[1m]))`)} /></div>
+      <div className="c6"><TimeChart title="Share of failed requests" unit="ratio" frame={golden.errors} markers={golden.markers} max={0.01} actions={explore(`sum(rate(${calls.replace('}', ',status_code="STATUS_CODE_ERROR"}')}[1m])) / sum(rate(${calls}[1m]))`)} /></div>
       <div className="c6">
         <TimeChart title="Latency percentiles" sub="points are traces: click one" unit="seconds" frame={golden.latency} markers={golden.markers} points={points} onPoint={open} shades actions={<>{slowest ? <Link to={`/traces/${slowest.trace_id}`} data-testid="exemplar">{slowest.error ? 'A failing trace' : 'The slowest trace'}</Link> : null} {explore(`histogram_quantile(0.99, sum by (le) (rate(${bucket}[1m])))`)}</>} />
       </div>

@@ -1,0 +1,20 @@
+//! Handlers, one file a noun.
+
+pub mod admin;
+pub mod alerts;
+pub mod capacity;
+pub mod correlate;
+pub mod drills;
+pub mod events;
+pub mod health;
+pub mod logs;
+pub mod openapi;
+pub mod palette;
+pub mod params;
+pub mod prometheus;
+pub mod runbooks;
+pub mod services;
+pub mod slos;
+pub mod sql;
+pub mod status;
+pub mod traces;

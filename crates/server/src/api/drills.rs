@@ -1,0 +1,43 @@
+//! Drills and their reports.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::drill::{self, Report, SCENARIOS};
+use crate::http::{ApiError, ApiResult};
+
+/// `GET /v1/drills`
+#[utoipa::path(get, path = "/v1/drills", tag = "drills", responses((status = 200, description = "Drills, newest first, and the scenarios there are")))]
+pub async fn list(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
+    let drills = drill::list(&app).await.map_err(ApiError::internal)?;
+    let scenarios: Vec<Value> = SCENARIOS.iter().map(|s| json!({"name": s.name, "summary": s.summary})).collect();
+    Ok(Json(json!({"drills": drills, "scenarios": scenarios})))
+}
+
+/// `GET /v1/drills/{id}`
+#[utoipa::path(get, path = "/v1/drills/{id}", tag = "drills", params(("id" = String, Path)), responses((status = 200, description = "Report, as far as it is"), (status = 404, description = "No such drill")))]
+pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Report>> {
+    let drills = drill::list(&app).await.map_err(ApiError::internal)?;
+    drills.into_iter().find(|d| d.id == id).map(Json).ok_or_else(|| ApiError::not_found(format!("there is no drill {id:?}")))
+}
+
+/// Body of `POST /v1/drills`.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDrill {
+    /// Scenario.
+    scenario: String,
+}
+
+/// `POST /v1/drills`
+#[utoipa::path(post, path = "/v1/drills", tag = "drills", request_body = NewDrill, responses((status = 201, description = "Started"), (status = 400, description = "No such drill, or it cannot be run here")))]
+pub async fn start(State(app): State<Arc<App>>, Json(new): Json<NewDrill>) -> ApiResult<(StatusCode, Json<Report>)> {
+    let report = drill::start(&app, &new.scenario).await.map_err(ApiError::bad_request)?;
+    Ok((StatusCode::CREATED, Json(report)))
+}

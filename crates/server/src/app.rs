@@ -1,0 +1,153 @@
+//! What all handlers and tasks share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use parking_lot::Mutex;
+use serde::Serialize;
+use skopos_ingest::derive::span_metrics::SpanMetrics;
+use skopos_model::{Clock, IngestLimits};
+use skopos_query::context::StatsSnapshot;
+use skopos_query::{QueryContext, QueryError, QueryLimits, promql};
+use skopos_storage::Store;
+use tokio::sync::Semaphore;
+
+use crate::config::ConfigHandle;
+use crate::http::auth::Auth;
+use crate::http::{ApiError, ApiResult};
+use crate::reliability::Reliability;
+use crate::telemetry::Telemetry;
+
+/// Addresses in use, as `DIR/addresses.json` and `GET /v1/status` show them.
+#[derive(Debug, Clone, Serialize, serde::Deserialize)]
+pub struct Addresses {
+    /// Main port: `host:port`.
+    pub http: String,
+    /// OTLP over HTTP, if it listens.
+    pub otlp_http: Option<String>,
+    /// OTLP over gRPC, if it listens.
+    pub otlp_grpc: Option<String>,
+}
+
+/// What all handlers and tasks share.
+pub struct App {
+    /// Rows.
+    pub store: Arc<Store>,
+    /// Time, for tasks and handlers alone.
+    pub clock: Arc<dyn Clock>,
+    /// Who may do what.
+    pub auth: Arc<Auth>,
+    /// Configuration in force.
+    pub config: ConfigHandle,
+    /// Limits of decoders.
+    pub ingest_limits: IngestLimits,
+    /// Resources seen in earlier requests.
+    pub ingest_cache: skopos_ingest::Cache,
+    /// Evaluates PromQL.
+    pub promql: promql::Engine,
+    /// Rules, alerts, SLOs, runbooks.
+    pub reliability: Reliability,
+    /// Requests, errors and durations of spans, counted at the door.
+    pub span_metrics: Mutex<SpanMetrics>,
+    /// The server's own figures.
+    pub telemetry: Telemetry,
+    /// Outgoing HTTP: scrapes, webhooks, actions.
+    pub http_client: reqwest::Client,
+    /// Where this server can be reached, once it listens.
+    pub addresses: OnceLock<Addresses>,
+    /// When it started, Unix nanoseconds.
+    pub started: i64,
+    /// Limits of a query.
+    pub query_limits: QueryLimits,
+    /// Permits for queries that run at the same time.
+    pub query_permits: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Most queries at a time; the rest waits.
+pub const QUERIES_MAX: usize = 8;
+/// Longest a query waits for its turn before it is refused with 503.
+const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// What a query has cost, as every answer states it.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Cost {
+    /// Wall time in milliseconds.
+    pub elapsed_ms: f64,
+    #[serde(flatten)]
+    counts: StatsSnapshot,
+    /// Whether the answer was cut at a limit.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+impl App {
+    /// The main port's base URL.
+    pub fn base_url(&self) -> String {
+        let config = self.config.get();
+        match (&config.file.external_url, self.addresses.get()) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Some(a)) => format!("http://{}", a.http),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Runs a query on a thread that may block. A caller that goes away stops it.
+    ///
+    /// # Errors
+    /// The query's own, or 503 when too many run.
+    pub async fn query<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>, &QueryContext) -> Result<T, QueryError> + Send + 'static,
+    ) -> ApiResult<(T, Cost)> {
+        let (result, cost) = self.try_query(self.query_limits, work).await?;
+        Ok((result?, cost))
+    }
+
+    /// As [`App::query`], with limits of its own and the query's error apart, for APIs with error shapes of their own.
+    ///
+    /// # Errors
+    /// 503 when too many run.
+    pub async fn try_query<T: Send + 'static>(
+        self: &Arc<Self>,
+        limits: QueryLimits,
+        work: impl FnOnce(&Arc<Self>, &QueryContext) -> Result<T, QueryError> + Send + 'static,
+    ) -> ApiResult<(Result<T, QueryError>, Cost)> {
+        let permit = tokio::time::timeout(QUERY_WAIT_MAX, Arc::clone(&self.query_permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            let mut error = ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "queries_max",
+                format!("{QUERIES_MAX} queries are running (limit queries_max) and none ended within {} s", QUERY_WAIT_MAX.as_secs()),
+            );
+            error.retry_after = Some(5);
+            return Err(error);
+        };
+        let started = Instant::now();
+        let ctx = QueryContext::new(limits, started);
+        let _stop_when_gone = ctx.cancel_on_drop();
+        let app = Arc::clone(self);
+        let inner = ctx.clone();
+        let result = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&app, &inner)
+        })
+        .await
+        .map_err(|e| ApiError::internal(format!("the query's thread failed: {e}")))?;
+        let cost = Cost { elapsed_ms: started.elapsed().as_secs_f64() * 1e3, counts: ctx.stats.snapshot(), truncated: false };
+        self.telemetry.queries.fetch_add(1, Ordering::Relaxed);
+        Ok((result, cost))
+    }
+}
+
+/// A counter that only goes up.
+pub(crate) fn count(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}

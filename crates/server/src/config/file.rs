@@ -1,0 +1,225 @@
+//! Shape of the configuration file, with defaults and their reasons.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use skopos_reliability::notify::NotifyConfig;
+use skopos_reliability::runbooks::{ActionKind, ParameterSchema};
+
+/// The configuration file. Paths and globs are relative to the file's folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Where people reach this server, for links in notifications; the listen address when absent.
+    pub external_url: Option<String>,
+    /// Globs of Prometheus rule files, loaded unchanged. What they miss of the page contract is flagged.
+    pub rule_files: Vec<String>,
+    /// Globs of native alert rules: same format, refused without owner, impact and runbook.
+    pub native_rule_files: Vec<String>,
+    /// Globs of SLO files (OpenSLO v1 with annotations).
+    pub slo_files: Vec<String>,
+    /// Globs of runbooks (Markdown with front matter).
+    pub runbook_files: Vec<String>,
+    /// Seconds between evaluations of rule groups that state no interval of their own.
+    pub evaluation_interval_seconds: u64,
+    /// `default`: imported rules that break the page contract are flagged. `strict`: they are refused too.
+    pub page_contract: PageContract,
+    /// Routes, receivers and inhibition of notifications, in Alertmanager's terms.
+    pub notify: NotifyConfig,
+    /// What runbooks may do.
+    pub actions: Vec<ActionConfig>,
+    /// Files with more actions (a YAML document with the one key `actions`).
+    pub action_files: Vec<String>,
+    /// Hosts that runbook steps of kind `http_check` may ask.
+    pub allow_hosts: Vec<String>,
+    /// Targets to scrape.
+    pub scrape: Vec<ScrapeConfig>,
+    /// How long rows are kept.
+    pub retention: RetentionConfig,
+    /// Limits of ingest and store.
+    pub limits: LimitsConfig,
+}
+
+impl Default for ConfigFile {
+    fn default() -> Self {
+        Self {
+            external_url: None,
+            rule_files: Vec::new(),
+            native_rule_files: Vec::new(),
+            slo_files: Vec::new(),
+            runbook_files: Vec::new(),
+            evaluation_interval_seconds: 15,
+            page_contract: PageContract::default(),
+            notify: NotifyConfig::default(),
+            actions: Vec::new(),
+            action_files: Vec::new(),
+            allow_hosts: Vec::new(),
+            scrape: Vec::new(),
+            retention: RetentionConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+/// What happens to imported rules without owner, impact or runbook.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageContract {
+    /// They load and are flagged.
+    #[default]
+    Default,
+    /// They are refused.
+    Strict,
+}
+
+/// A named action a runbook may run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionConfig {
+    /// Name that steps use.
+    pub name: String,
+    /// What it does, for the person who confirms it.
+    #[serde(default)]
+    pub description: String,
+    /// `flag_set` or `webhook`.
+    pub kind: ActionKind,
+    /// `POST`, `PUT`, `PATCH` or `DELETE`.
+    #[serde(default = "post")]
+    pub method: String,
+    /// Where; `{{parameter}}` is replaced, percent-encoded.
+    pub url: String,
+    /// Headers; `{{parameter}}` is replaced.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// File whose first line becomes `Authorization: Bearer …`.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// JSON body; text of the form `{{parameter}}` is replaced by the parameter's value.
+    #[serde(default)]
+    pub body: Option<serde_json::Value>,
+    /// Parameters it takes.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, ParameterSchema>,
+    /// Longest it may take, seconds; a step's own time-out is in force as well.
+    #[serde(default = "ten")]
+    pub timeout_seconds: u64,
+}
+
+impl ActionConfig {
+    /// The action as runbooks use it, its token read from its file (relative to `folder`).
+    ///
+    /// # Errors
+    /// When the token's file cannot be read.
+    pub fn registered(&self, folder: &Path) -> Result<skopos_reliability::runbooks::ActionConfig, String> {
+        let mut headers = self.headers.clone();
+        if let Some(file) = &self.token_file {
+            let path = folder.join(file);
+            let token = std::fs::read_to_string(&path).map_err(|e| format!("token_file {} cannot be read: {e}", path.display()))?;
+            headers.insert("Authorization".to_owned(), format!("Bearer {}", token.lines().next().unwrap_or("").trim()));
+        }
+        Ok(skopos_reliability::runbooks::ActionConfig {
+            name: self.name.clone(),
+            kind: self.kind,
+            url: self.url.clone(),
+            method: Some(self.method.clone()),
+            headers,
+            body: self.body.clone(),
+            parameters: self.parameters.clone(),
+        })
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+fn ten() -> u64 {
+    10
+}
+
+/// Targets scraped as one job.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScrapeConfig {
+    /// Label `job`.
+    pub job: String,
+    /// `host:port`, which becomes the label `instance`.
+    pub targets: Vec<String>,
+    /// Path of the metrics.
+    #[serde(default = "metrics_path")]
+    pub path: String,
+    /// Seconds between scrapes.
+    #[serde(default = "scrape_interval")]
+    pub interval_seconds: u64,
+    /// Seconds a scrape may take; the interval when absent.
+    #[serde(default)]
+    pub timeout_seconds: Option<u64>,
+    /// Labels added to each series.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether the target's own `job` and `instance` win.
+    #[serde(default)]
+    pub honor_labels: bool,
+    /// Whether the target's timestamps are used.
+    #[serde(default = "yes")]
+    pub honor_timestamps: bool,
+}
+
+fn metrics_path() -> String {
+    "/metrics".to_owned()
+}
+
+fn scrape_interval() -> u64 {
+    15
+}
+
+/// Days rows are kept, by signal.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Log records.
+    pub logs_days: u64,
+    /// Spans.
+    pub traces_days: u64,
+    /// Samples.
+    pub metrics_days: u64,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { logs_days: 30, traces_days: 15, metrics_days: 90 }
+    }
+}
+
+/// Limits of ingest, queries and store.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Decoders' limits.
+    pub ingest: skopos_model::IngestLimits,
+    /// Most memory for rows that are not in files yet, bytes.
+    pub head_bytes_max: usize,
+    /// Longest a query may run, seconds.
+    pub query_timeout_seconds: u64,
+    /// Most samples a PromQL query may load.
+    pub query_samples_max: u64,
+    /// Most series with a sample in memory; further *new* ones are refused.
+    pub active_series_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            ingest: skopos_model::IngestLimits::default(),
+            head_bytes_max: 384 << 20,
+            query_timeout_seconds: 120,
+            query_samples_max: 200_000_000,
+            active_series_max: 3_000_000,
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Reading the file and everything its globs name.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use skopos_reliability::config_error::{Finding, FindingSeverity};
+use skopos_reliability::engine::EngineConfig;
+use skopos_reliability::rules::{RuleSource, RunbookFacts, parse_rules};
+use skopos_reliability::runbooks::{Actions, parse_runbook, Runbook};
+use skopos_reliability::slo::{SloOptions, parse_slos};
+
+use super::file::{ActionConfig, ConfigFile, PageContract};
+
+/// A configuration in force.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The file's content.
+    pub file: ConfigFile,
+    /// Where it was read from; `None` for defaults.
+    pub path: Option<PathBuf>,
+    /// Counts reloads, from 1.
+    pub version: u64,
+    /// When it was read, Unix nanoseconds.
+    pub loaded: i64,
+    /// What was wrong; parts with an error are left out.
+    pub problems: Vec<Problem>,
+    /// Rules, SLOs, routes, runbooks, actions.
+    pub engine: EngineConfig,
+}
+
+/// Something wrong in a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// File.
+    pub file: String,
+    /// Line, from 1.
+    pub line: Option<u32>,
+    /// `error` or `warning`.
+    pub severity: FindingSeverity,
+    /// Key, what was wrong, what was expected, the nearest valid name.
+    pub message: String,
+    #[serde(skip)]
+    text: String,
+}
+
+impl Problem {
+    /// An error about a file as a whole.
+    pub fn whole(file: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let text = if file.is_empty() { message.clone() } else { format!("{file}: error: {message}") };
+        Self { file: file.to_owned(), line: None, severity: FindingSeverity::Error, message, text }
+    }
+
+    /// Whether the part is refused for it.
+    pub fn is_error(&self) -> bool {
+        self.severity == FindingSeverity::Error
+    }
+}
+
+impl From<Finding> for Problem {
+    fn from(finding: Finding) -> Self {
+        let text = finding.to_string();
+        let key = if finding.key.is_empty() { String::new() } else { format!("{}: ", finding.key) };
+        let nearest = finding.nearest.as_ref().map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
+        Self { message: format!("{key}{}{nearest}", finding.message), file: finding.file, line: finding.line, severity: finding.severity, text }
+    }
+}
+
+/// `file:line:column: error: key: message`, as compilers write it.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Largest configuration file read, bytes.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+/// Most files a glob may name.
+const FILES_MAX: usize = 10_000;
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let name = path.display().to_string();
+    let length = std::fs::metadata(path).map_err(|e| Problem::whole(&name, format!("cannot be read: {e}")))?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(Problem::whole(&name, format!("has {length} bytes, {FILE_BYTES_MAX} are the most")));
+    }
+    std::fs::read_to_string(path).map_err(|e| Problem::whole(&name, format!("cannot be read: {e}")))
+}
+
+/// Reads a configuration; `None` gives the defaults. Faulty rules, SLOs and runbooks are left out and reported.
+///
+/// # Errors
+/// When the file itself cannot be used.
+pub fn load(path: Option<&Path>, now: i64, version: u64) -> Result<Loaded, Vec<Problem>> {
+    let Some(path) = path else { return Ok(assemble(ConfigFile::default(), None, now, version)) };
+    let name = path.display().to_string();
+    let text = read(path).map_err(|p| vec![p])?;
+    let file: ConfigFile = if text.trim().is_empty() {
+        ConfigFile::default()
+    } else {
+        serde_saphyr::from_str(&text).map_err(|error| vec![yaml_problem(&name, &error)])?
+    };
+    Ok(assemble(file, Some(path.to_path_buf()), now, version))
+}
+
+fn yaml_problem(file: &str, error: &serde_saphyr::Error) -> Problem {
+    let line = error.location().map(|l| u32::try_from(l.line()).unwrap_or(u32::MAX));
+    let mut message = error.to_string().lines().next().unwrap_or("").to_owned();
+    if let Some(unknown) = between(&message, "unknown field `", "`") {
+        let known: Vec<&str> = message.split("expected").nth(1).map(|rest| rest.split('`').skip(1).step_by(2).collect()).unwrap_or_default();
+        let nearest = known.iter().map(|k| (strsim::jaro_winkler(unknown, k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, name)) = nearest.filter(|(score, _)| *score > 0.8) {
+            message = format!("{message} (did you mean `{name}`?)");
+        }
+    }
+    let position = line.map(|l| format!(":{l}")).unwrap_or_default();
+    Problem { file: file.to_owned(), line, severity: FindingSeverity::Error, text: format!("{file}{position}: error: {message}"), message }
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let rest = &text[text.find(before)? + before.len()..];
+    rest.find(after).map(|end| &rest[..end])
+}
+
+/// Files of a list of globs relative to `base`, sorted, each once.
+fn files(base: &Path, globs: &[String], what: &str, name: &str, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for pattern in globs {
+        let full = base.join(pattern);
+        match glob::glob(&full.to_string_lossy()) {
+            Ok(paths) => {
+                let before = found.len();
+                found.extend(paths.flatten().take(FILES_MAX));
+                if found.len() == before {
+                    let mut problem = Problem::whole(name, format!("{what}: {pattern} names no file"));
+                    problem.severity = FindingSeverity::Warning;
+                    problems.push(problem);
+                }
+            }
+            Err(error) => problems.push(Problem::whole(name, format!("{what}: {pattern} is no glob: {error}"))),
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> Loaded {
+    let name = path.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+    let base = path.as_ref().and_then(|p| p.parent()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let mut problems = Vec::new();
+    let mut each = |globs: &[String], what: &str, problems: &mut Vec<Problem>| -> Vec<(String, String)> {
+        let mut texts = Vec::new();
+        for path in files(&base, globs, what, &name, problems) {
+            match read(&path) {
+                Ok(text) => texts.push((path.display().to_string(), text)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        texts
+    };
+    let mut configured: Vec<(PathBuf, ActionConfig)> = file.actions.iter().map(|a| (base.clone(), a.clone())).collect();
+    for (action_file, text) in each(&file.action_files, "action_files", &mut problems) {
+        let folder = Path::new(&action_file).parent().map_or_else(|| base.clone(), Path::to_path_buf);
+        match serde_saphyr::from_str::<ActionFile>(&text) {
+            Ok(more) => configured.extend(more.actions.into_iter().map(|a| (folder.clone(), a))),
+            Err(error) => problems.push(yaml_problem(&action_file, &error)),
+        }
+    }
+    let mut wanted = Vec::new();
+    for (folder, action) in configured {
+        match action.registered(&folder) {
+            Ok(action) => wanted.push(action),
+            Err(reason) => problems.push(Problem::whole(&name, format!("actions: `{}`: {reason}", action.name))),
+        }
+    }
+    let (actions, findings) = Actions::new(wanted, &name);
+    problems.extend(findings.into_iter().map(Problem::from));
+    let mut runbooks: Vec<Runbook> = Vec::new();
+    for (file, text) in each(&file.runbook_files, "runbook_files", &mut problems) {
+        let (runbook, findings) = parse_runbook(&file, &text, Some(&actions));
+        problems.extend(findings.into_iter().map(Problem::from));
+        match runbook {
+            Some(r) if runbooks.iter().any(|k| k.id == r.id) => problems.push(Problem::whole(&file, format!("id: a runbook `{}` is loaded already", r.id))),
+            Some(r) => runbooks.push(r),
+            None => {}
+        }
+    }
+    let facts: Vec<RunbookFacts> = runbooks.iter().map(Runbook::facts).collect();
+    let mut groups = Vec::new();
+    let imported = if file.page_contract == PageContract::Strict { RuleSource::Native } else { RuleSource::Prometheus };
+    for (globs, what, source) in [(&file.rule_files, "rule_files", imported), (&file.native_rule_files, "native_rule_files", RuleSource::Native)] {
+        for (file, text) in each(globs, what, &mut problems) {
+            let (more, findings) = parse_rules(&file, &text, source, &facts);
+            groups.extend(more);
+            problems.extend(findings.into_iter().map(Problem::from));
+        }
+    }
+    let days = i64::try_from(file.retention.metrics_days).unwrap_or(i64::MAX / 100_000_000);
+    let options = SloOptions { imported: false, retention_ms: Some(days.saturating_mul(86_400_000)), runbooks: facts };
+    let mut slos: Vec<skopos_reliability::slo::Slo> = Vec::new();
+    for (file, text) in each(&file.slo_files, "slo_files", &mut problems) {
+        let (more, findings) = parse_slos(&file, &text, &options);
+        problems.extend(findings.into_iter().map(Problem::from));
+        for slo in more {
+            if slos.iter().any(|s| s.id == slo.id) {
+                problems.push(Problem::whole(&file, format!("metadata.name: an SLO `{}` is loaded already", slo.id)));
+            } else {
+                slos.push(slo);
+            }
+        }
+    }
+    let (routing, findings) = file.notify.compile(&name);
+    problems.extend(findings.into_iter().map(Problem::from));
+    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, file, path, version, loaded: now, problems }
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActionFile {
+    actions: Vec<ActionConfig>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Loaded, Vec<Problem>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("skopos.yaml");
+        std::fs::write(&path, text).unwrap();
+        load(Some(&path), 0, 1)
+    }
+
+    #[test]
+    fn typos_are_named_with_line_and_nearest_name() {
+        let problems = check("external_url: http://x\nscrap:\n  - job: a\n").unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].line, Some(2), "{problems:?}");
+        assert!(problems[0].message.contains("did you mean `scrape`"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_broken_rule_file_leaves_the_rest_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("good.yml", "groups: [{name: g, rules: [{record: a, expr: up}]}]");
+        write("bad.yml", "groups: [{name: g, rules: [{record: a, exprr: up}]}]");
+        write("skopos.yaml", "rule_files: ['*.yml', 'none/*.yml']");
+        let loaded = load(Some(&folder.path().join("skopos.yaml")), 0, 1).unwrap();
+        assert!(loaded.engine.groups.iter().any(|g| g.file.ends_with("good.yml")));
+        let errors: Vec<String> = loaded.problems.iter().filter(|p| p.is_error()).map(ToString::to_string).collect();
+        assert!(errors.iter().all(|e| e.contains("bad.yml")) && !errors.is_empty(), "{errors:?}");
+        assert!(loaded.problems.iter().any(|p| !p.is_error() && p.message.contains("none/*.yml names no file")));
+    }
+
+    #[test]
+    fn defaults_without_a_file() {
+        let loaded = load(None, 0, 1).unwrap();
+        assert_eq!(loaded.problems, []);
+        assert_eq!(loaded.file.evaluation_interval_seconds, 15);
+    }
+}

@@ -1,0 +1,230 @@
+//! The way every request body goes: limit, decompress, decode, log and store, count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use skopos_ingest::{Context, IngestError, Protocol, decode};
+use skopos_model::{Batch, Labels, Rejected, SeriesId, SeriesResolver, Signal};
+use skopos_storage::{AppendError, Encoding, WalPayload};
+
+use crate::app::App;
+
+/// Why a request was not stored.
+#[derive(Debug)]
+pub enum AcceptError {
+    /// The body is over `body_bytes_max`.
+    BodyTooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// The client stopped sending.
+    Incomplete(String),
+    /// The body cannot be read.
+    Malformed(IngestError),
+    /// The store does not take it now.
+    Append(AppendError),
+}
+
+impl AcceptError {
+    /// Short fixed word for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::Incomplete(_) => "incomplete",
+            Self::Malformed(e) if e.is_too_large() => "decompressed_too_large",
+            Self::Malformed(e) if e.is_unsupported() => "unsupported",
+            Self::Malformed(_) => "malformed",
+            Self::Append(AppendError::Overloaded { .. }) => "overloaded",
+            Self::Append(_) => "read_only",
+        }
+    }
+
+    /// When to try again, for errors that pass by themselves.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Append(AppendError::Overloaded { retry_after, .. } | AppendError::ReadOnly { retry_after, .. }) => Some(*retry_after),
+            Self::Append(_) => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// HTTP status: 413 and 415 where they fit, 429 and 503 to be tried again, else 400.
+    pub fn status(&self) -> http::StatusCode {
+        use http::StatusCode as S;
+        match self {
+            Self::BodyTooLarge { .. } => S::PAYLOAD_TOO_LARGE,
+            Self::Malformed(e) if e.is_too_large() => S::PAYLOAD_TOO_LARGE,
+            Self::Malformed(e) if e.is_unsupported() => S::UNSUPPORTED_MEDIA_TYPE,
+            Self::Incomplete(_) | Self::Malformed(_) => S::BAD_REQUEST,
+            Self::Append(AppendError::Overloaded { .. }) => S::TOO_MANY_REQUESTS,
+            Self::Append(_) => S::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl std::fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BodyTooLarge { max } => write!(f, "the body is over the limit body_bytes_max of {max} bytes; send smaller batches"),
+            Self::Incomplete(reason) => write!(f, "the body ended early: {reason}"),
+            Self::Malformed(error) => error.fmt(f),
+            Self::Append(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What was stored.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Rows that were not taken, by reason.
+    pub rejected: Vec<Rejected>,
+    /// Rows that were taken with changes (cut values, dropped attributes), by reason.
+    pub changed: Vec<Rejected>,
+}
+
+/// Reads a body up to the limit.
+///
+/// # Errors
+/// When it is longer, or the client goes away.
+pub async fn read_body(body: Body, max: usize) -> Result<Bytes, AcceptError> {
+    let mut stream = body.into_data_stream();
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|e| AcceptError::Incomplete(e.to_string()))?;
+        if first.as_ref().map_or(0, Bytes::len) + all.len() + chunk.len() > max {
+            return Err(AcceptError::BodyTooLarge { max });
+        }
+        // A body that comes in one piece is passed on without a copy.
+        match first.take() {
+            None if all.is_empty() => first = Some(chunk),
+            Some(head) => {
+                all.reserve(head.len() + chunk.len());
+                all.extend_from_slice(&head);
+                all.extend_from_slice(&chunk);
+            }
+            None => all.extend_from_slice(&chunk),
+        }
+    }
+    Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+/// For signals that have no series.
+#[derive(Debug)]
+struct NoSeries;
+
+impl SeriesResolver for NoSeries {
+    fn resolve(&mut self, _raw: &[u8], _parse: &mut dyn FnMut() -> Labels) -> Option<SeriesId> {
+        None
+    }
+}
+
+/// A request to be stored.
+#[derive(Debug)]
+pub struct Request {
+    /// What the body is.
+    pub protocol: Protocol,
+    /// How it is compressed.
+    pub encoding: skopos_ingest::Encoding,
+    /// Query parameters the decoder needs (JSON lines), mostly empty.
+    pub context: String,
+    /// The body as it came.
+    pub body: Bytes,
+}
+
+/// Decodes and stores a request; on `Ok` it is durable.
+///
+/// # Errors
+/// With what the protocol's answer needs; nothing of the request is stored then.
+pub async fn accept(app: &Arc<App>, request: Request) -> Result<Accepted, AcceptError> {
+    let signal = request.protocol.signal();
+    let result = store(app, request).await;
+    if let Err(error) = &result {
+        app.telemetry.ingest.refused(signal, error.reason());
+        tracing::debug!(signal = signal.as_str(), reason = error.reason(), %error, "request not stored");
+    }
+    result
+}
+
+async fn store(app: &Arc<App>, request: Request) -> Result<Accepted, AcceptError> {
+    let received = app.clock.now_nanos();
+    let signal = request.protocol.signal();
+    let bytes = request.body.len();
+    let (batch, rejected, changed) = {
+        let plain = request.encoding.decompress(&request.body, app.ingest_limits.decompressed_bytes_max).map_err(AcceptError::Malformed)?;
+        let ctx = Context::new(&app.ingest_limits, received, &app.ingest_cache);
+        let run = |series: &mut dyn SeriesResolver| decode(request.protocol, &plain, &request.context, &ctx, series);
+        // Only metrics number series, and only they wait for the table of series.
+        let decoded = if signal == Signal::Metrics { app.store.with_resolver(run) } else { run(&mut NoSeries) };
+        let decoded = decoded.map_err(AcceptError::Malformed)?;
+        (decoded.batch, decoded.rejected, decoded.changed)
+    };
+    let rows = batch.rows();
+    if let Batch::Spans(spans) = &batch {
+        app.span_metrics.lock().observe(spans);
+    }
+    let empty = match &batch {
+        Batch::Samples(samples) => samples.is_empty(),
+        other => other.rows() == 0,
+    };
+    if !empty {
+        let payload = WalPayload {
+            protocol: super::replay::wal_protocol(request.protocol),
+            encoding: match request.encoding {
+                skopos_ingest::Encoding::Identity => Encoding::Identity,
+                skopos_ingest::Encoding::Gzip => Encoding::Gzip,
+                skopos_ingest::Encoding::Zstd => Encoding::Zstd,
+            },
+            signal,
+            received,
+            tenant: 0,
+            config_version: 0,
+            context: request.context,
+            body: request.body,
+        };
+        // What was refused or cut in part may be taken by a later version or another limit: log what was accepted.
+        let payload = match (&batch, rejected.is_empty() && changed.is_empty()) {
+            (Batch::Logs(_) | Batch::Spans(_), false) => batch_payload(&batch, received).unwrap_or(payload),
+            _ => payload,
+        };
+        app.store.append(payload, batch).await.map_err(AcceptError::Append)?;
+    }
+    app.telemetry.ingest.stored(signal, rows, bytes, &rejected, received);
+    Ok(Accepted { rejected, changed })
+}
+
+/// The log record of rows that no request body stands for.
+pub fn batch_payload(batch: &Batch, received: i64) -> Option<WalPayload> {
+    let body = batch.to_bytes().ok()?;
+    Some(WalPayload {
+        protocol: skopos_storage::Protocol::Batch,
+        encoding: Encoding::Identity,
+        signal: batch.signal(),
+        received,
+        tenant: 0,
+        config_version: 0,
+        context: String::new(),
+        body: body.into(),
+    })
+}
+
+/// Stores rows made here: scrapes, rule results, figures derived from spans.
+///
+/// # Errors
+/// When the store does not take them now.
+pub async fn store_own(app: &Arc<App>, batch: Batch) -> Result<(), AppendError> {
+    if batch.rows() == 0 && !matches!(&batch, Batch::Series(_, metadata) if !metadata.is_empty()) {
+        return Ok(());
+    }
+    let now = app.clock.now_nanos();
+    let (signal, rows) = (batch.signal(), batch.rows());
+    let Some(payload) = batch_payload(&batch, now) else { return Ok(()) };
+    app.store.append(payload, batch).await?;
+    if signal != Signal::Metrics || rows > 0 {
+        app.telemetry.ingest.stored(signal, rows, 0, &[], now);
+    }
+    Ok(())
+}

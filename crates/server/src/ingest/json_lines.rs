@@ -1,0 +1,41 @@
+//! Newline-delimited JSON logs over HTTP: what the agent sends, and anything that can POST lines.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use skopos_ingest::{Encoding, Protocol};
+
+use super::accept::{AcceptError, Request, accept, read_body};
+use crate::app::App;
+use crate::http::ApiError;
+
+/// `POST /v1/logs/json?service=…&env=…`: one JSON object a line. Lines that are no JSON become plain messages.
+#[utoipa::path(post, path = "/v1/logs/json", tag = "ingest", responses((status = 200, description = "Stored; `rejected` lists what was not"), (status = 429, description = "At a limit, try again after Retry-After"), (status = 503, description = "Cannot write now, try again after Retry-After")))]
+pub async fn write(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Body) -> Response {
+    let header = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    let encoding = match Encoding::from_header(header(header::CONTENT_ENCODING)) {
+        Ok(encoding) => encoding,
+        Err(error) => return refuse(&AcceptError::Malformed(error)),
+    };
+    let body = match read_body(body, app.ingest_limits.body_bytes_max).await {
+        Ok(body) => body,
+        Err(error) => return refuse(&error),
+    };
+    let request = Request { protocol: Protocol::JsonLines, encoding, context: query.unwrap_or_default(), body };
+    match accept(&app, request).await {
+        Ok(accepted) => (StatusCode::OK, axum::Json(json!({"rejected": accepted.rejected}))).into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &AcceptError) -> Response {
+    let mut answer = ApiError::new(error.status(), error.reason(), error.to_string()).into_response();
+    if let Some(after) = error.retry_after() {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    answer
+}

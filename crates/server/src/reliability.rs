@@ -1,0 +1,167 @@
+//! The host of the reliability engine: feeds it events, performs its effects, and answers what pages ask of it.
+//!
+//! One task steps the engine, so there is no concurrency to reason about: events come over a bounded channel,
+//! effects are performed in order, and what has to survive is durable before anything is sent.
+
+pub(crate) mod actions;
+mod alert_view;
+mod perform;
+mod run_view;
+mod slo_view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use skopos_reliability::engine::{Engine, EngineOptions, Event};
+use skopos_reliability::effect::{Document, DocumentKind};
+use skopos_storage::{StateStore, StorageError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::Loaded;
+
+/// Most events that wait for the engine; who brings one waits when it is full.
+const EVENTS_MAX: usize = 4_096;
+/// Longest the engine is left alone.
+const TICK_MAX: Duration = Duration::from_millis(500);
+
+/// The engine and its door.
+pub struct Reliability {
+    engine: Mutex<Engine>,
+    events: mpsc::Sender<Event>,
+    inbox: Mutex<Option<mpsc::Receiver<Event>>>,
+}
+
+impl std::fmt::Debug for Reliability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reliability")
+    }
+}
+
+/// What a service's page wants to know.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceFacts {
+    /// Who owns it, as its SLOs, rules or runbooks say.
+    pub owner: Option<String>,
+    /// Worst remaining budget of its SLOs, as a share.
+    pub budget_remaining: Option<f64>,
+    /// Alerts firing now, pages first.
+    pub firing: Vec<FiringAlert>,
+}
+
+/// A firing alert in brief.
+#[derive(Debug, Clone)]
+pub struct FiringAlert {
+    /// Name.
+    pub name: String,
+    /// Severity label.
+    pub severity: String,
+    /// When it fired, Unix milliseconds.
+    pub since_ms: i64,
+}
+
+impl Reliability {
+    /// Continues from what a former life has persisted.
+    ///
+    /// # Errors
+    /// When the documents cannot be read.
+    pub async fn restore(state: &StateStore, config: &Loaded, now_ms: i64) -> Result<Self, StorageError> {
+        let mut documents = Vec::new();
+        for kind in DocumentKind::ALL {
+            for d in state.list(kind.as_str()).await? {
+                documents.push(Document { kind, key: d.key, json: d.body });
+            }
+        }
+        let (engine, faults) = Engine::restore(options(config), documents, now_ms);
+        for fault in faults {
+            tracing::warn!(fault, "a persisted document could not be read and is left out");
+        }
+        let (events, inbox) = mpsc::channel(EVENTS_MAX);
+        Ok(Self { engine: Mutex::new(engine), events, inbox: Mutex::new(Some(inbox)) })
+    }
+
+    /// Steps the engine until told to stop.
+    pub async fn run(app: Arc<App>, stop: CancellationToken) {
+        let Some(mut inbox) = app.reliability.inbox.lock().take() else { return };
+        app.reliability.engine.lock().set_external_url(app.base_url());
+        app.reliability.configure(&app).await;
+        loop {
+            let now = app.clock.now_millis();
+            let wait = app.reliability.engine.lock().next_wakeup(now) - now;
+            let wait = Duration::from_millis(wait.clamp(1, 500).unsigned_abs()).min(TICK_MAX);
+            let event = tokio::select! {
+                event = inbox.recv() => event.unwrap_or(Event::Tick),
+                () = tokio::time::sleep(wait) => Event::Tick,
+                () = stop.cancelled() => return,
+            };
+            let effects = app.reliability.engine.lock().step(event, app.clock.now_millis());
+            perform::all(&app, effects).await;
+        }
+    }
+
+    /// Puts the configuration in force.
+    pub async fn configure(&self, app: &Arc<App>) {
+        let config = app.config.get();
+        self.send(Event::Loaded(Box::new(config.engine.clone()))).await;
+    }
+
+    /// Hands an event to the engine; waits while too many wait.
+    pub async fn send(&self, event: Event) {
+        // The receiver lives as long as the server; afterwards nobody needs the event.
+        let _ = self.events.send(event).await;
+    }
+
+    /// Runs `f` on the engine as it is now.
+    pub fn with_engine<R>(&self, f: impl FnOnce(&Engine) -> R) -> R {
+        f(&self.engine.lock())
+    }
+
+    /// What a service's page wants to know.
+    pub fn service_facts(&self, service: &str) -> ServiceFacts {
+        self.with_engine(|engine| {
+            let mut facts = ServiceFacts::default();
+            for slo in engine.slos().filter(|s| s.service == service) {
+                facts.owner = facts.owner.take().or_else(|| slo.owner.clone());
+                if let Some(remaining) = slo_view::remaining(engine, slo) {
+                    facts.budget_remaining = Some(facts.budget_remaining.map_or(remaining, |r: f64| r.min(remaining)));
+                }
+            }
+            for found in alert_view::all(engine) {
+                if found.service().as_deref() != Some(service) {
+                    continue;
+                }
+                facts.owner = facts.owner.take().or_else(|| found.owner());
+                if found.is_firing() {
+                    facts.firing.push(FiringAlert { name: found.name(), severity: found.severity(), since_ms: found.since_ms() });
+                }
+            }
+            facts.firing.sort_by_key(|a| (!matches!(a.severity.as_str(), "page" | "critical"), a.since_ms));
+            facts
+        })
+    }
+
+    /// How evaluation goes, for the status page. `now`: Unix nanoseconds.
+    pub fn evaluation_status(&self, now: i64) -> Value {
+        let status = self.with_engine(Engine::evaluation);
+        let lag = status.oldest.map_or(0.0, |at| (now / 1_000_000 - at).max(0) as f64 / 1000.0);
+        json!({
+            "last": status.last.map(|at| (at * 1_000_000).to_string()),
+            "lag_seconds": lag, "rules": status.rules, "failing": status.failing, "missed": status.missed,
+        })
+    }
+}
+
+/// The engine's settings from the configuration.
+fn options(config: &Loaded) -> EngineOptions {
+    EngineOptions {
+        evaluation_interval_ms: i64::try_from(config.file.evaluation_interval_seconds.max(1)).unwrap_or(15) * 1000,
+        slo_count_interval_ms: 10_000,
+        external_url: config.file.external_url.clone().unwrap_or_default(),
+        // Spreads retries of several installations; repeatable within one.
+        seed: config.path.as_ref().map_or(0, |p| skopos_model::Labels::new([("path", p.to_string_lossy())]).stable_hash()),
+        ..EngineOptions::default()
+    }
+}

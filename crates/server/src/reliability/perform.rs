@@ -1,0 +1,135 @@
+//! Performing effects, in order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use skopos_model::{Batch, TimeSeries};
+use skopos_query::promql::{self, Value};
+use skopos_reliability::alerting::{EvalSample, SeriesSample};
+use skopos_reliability::effect::{Effect, Evaluate};
+use skopos_reliability::engine::Event;
+use skopos_reliability::notify::Outbound;
+use skopos_storage::{Expect, StateWrite};
+
+use crate::app::App;
+use crate::ingest::accept::store_own;
+
+/// How often a write of the state is tried before the effects after it are performed all the same.
+const WRITE_ATTEMPTS: u32 = 5;
+
+/// Performs effects in order. Writes of the state are gathered and durable before anything is sent.
+pub(super) async fn all(app: &Arc<App>, effects: Vec<Effect>) {
+    let mut writes: Vec<StateWrite> = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Persist(document) => writes.push(StateWrite::Put {
+                kind: document.kind.as_str().to_owned(),
+                key: document.key,
+                body: document.json,
+                expect: Expect::Any,
+            }),
+            Effect::Forget { kind, key } => writes.push(StateWrite::Delete { kind: kind.as_str().to_owned(), key, expect: Expect::Any }),
+            Effect::Journal(entry) => {
+                tracing::info!(source = entry.source, kind = entry.kind, service = entry.service, "{}", entry.text);
+                let body = serde_json::json!({"source": entry.source, "service": entry.service, "text": entry.text});
+                writes.push(StateWrite::Journal { kind: entry.kind, reference: entry.reference, at: entry.at * 1_000_000, body });
+            }
+            Effect::WriteSeries(samples) => write_series(app, samples).await,
+            Effect::Evaluate(evaluate) => spawn_evaluation(app, evaluate),
+            Effect::Send { delivery, request, timeout_ms } => {
+                commit(app, std::mem::take(&mut writes)).await;
+                spawn_delivery(app, delivery, request, timeout_ms);
+            }
+            Effect::RunStep(request) => {
+                commit(app, std::mem::take(&mut writes)).await;
+                super::actions::spawn_step(app, request);
+            }
+        }
+    }
+    commit(app, writes).await;
+}
+
+/// Writes the state; tries again, because an alert that is not persisted is better sent than lost.
+async fn commit(app: &Arc<App>, writes: Vec<StateWrite>) {
+    if writes.is_empty() {
+        return;
+    }
+    for attempt in 1..=WRITE_ATTEMPTS {
+        match app.store.state().commit(writes.clone(), app.clock.now_nanos()).await {
+            Ok(_) => return,
+            Err(error) => tracing::error!(%error, attempt, "the state could not be written"),
+        }
+        tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 100)).await;
+    }
+}
+
+async fn write_series(app: &Arc<App>, samples: Vec<SeriesSample>) {
+    let series = samples.into_iter().map(|s| TimeSeries { labels: s.labels, samples: vec![(s.at, s.value)], exemplars: Vec::new() }).collect();
+    if let Err(error) = store_own(app, Batch::Series(series, Vec::new())).await {
+        tracing::warn!(%error, "series of rules not stored");
+    }
+}
+
+fn spawn_evaluation(app: &Arc<App>, evaluate: Evaluate) {
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        let Evaluate { id, expr, at } = evaluate;
+        let answer = app
+            .query(move |app, ctx| {
+                let expr = promql::parse(&expr)?;
+                app.promql.instant(&*app.store.metrics(), &expr, at, ctx)
+            })
+            .await;
+        let result = match answer {
+            Ok((output, _)) => elements(output.value),
+            Err(error) => {
+                app.telemetry.evaluation_failures.fetch_add(1, Ordering::Relaxed);
+                Err(error.message)
+            }
+        };
+        app.reliability.send(Event::Evaluated { id, result }).await;
+    });
+}
+
+/// A query's elements; a scalar is one without labels.
+pub(super) fn elements(value: Value) -> Result<Vec<EvalSample>, String> {
+    match value {
+        Value::Scalar { value, .. } => Ok(vec![EvalSample { labels: skopos_model::Labels::default(), value }]),
+        Value::Vector(samples) => Ok(samples.into_iter().map(|s| EvalSample { labels: (*s.labels).clone(), value: s.value }).collect()),
+        Value::Text { .. } => Err("the query gives a string; an instant vector or a scalar is needed".to_owned()),
+        Value::Matrix(_) => Err("the query gives a range vector; an instant vector or a scalar is needed".to_owned()),
+    }
+}
+
+fn spawn_delivery(app: &Arc<App>, delivery: String, request: Outbound, timeout_ms: i64) {
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        let mut builder = app.http_client.post(&request.url).timeout(Duration::from_millis(timeout_ms.max(1).unsigned_abs())).body(request.body);
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        let event = match builder.send().await {
+            Ok(response) if response.status().is_success() => {
+                app.telemetry.notifications_delivered.fetch_add(1, Ordering::Relaxed);
+                Event::Delivered { delivery }
+            }
+            Ok(response) => {
+                let status = response.status();
+                let seconds = response.headers().get("retry-after").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<i64>().ok());
+                app.telemetry.notifications_failed.fetch_add(1, Ordering::Relaxed);
+                Event::DeliveryFailed {
+                    delivery,
+                    error: format!("{} answered {status}", request.url),
+                    retry: status.is_server_error() || matches!(status.as_u16(), 408 | 429),
+                    retry_after_ms: seconds.map(|s| s * 1000),
+                }
+            }
+            Err(error) => {
+                app.telemetry.notifications_failed.fetch_add(1, Ordering::Relaxed);
+                Event::DeliveryFailed { delivery, error: format!("{error}"), retry: true, retry_after_ms: None }
+            }
+        };
+        app.reliability.send(event).await;
+    });
+}

@@ -1,0 +1,113 @@
+//! All routes, in one place.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::api::{
+    admin, alerts, capacity, correlate, drills, events, health, logs, openapi, palette, prometheus, runbooks, services, slos, sql, status, traces,
+};
+use crate::app::App;
+use crate::http::{ApiError, auth, request_log, ui};
+use crate::ingest::{grpc, json_lines, otlp_http, remote_write};
+
+fn prometheus_api() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/write", post(remote_write::write))
+        .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
+        .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
+        .route("/api/v1/query_exemplars", get(prometheus::query_exemplars).post(prometheus::query_exemplars))
+        .route("/api/v1/labels", get(prometheus::labels).post(prometheus::labels))
+        .route("/api/v1/label/{name}/values", get(prometheus::label_values))
+        .route("/api/v1/series", get(prometheus::series).post(prometheus::series))
+        .route("/api/v1/metadata", get(prometheus::metadata))
+        .route("/api/v1/format_query", get(prometheus::format_query).post(prometheus::format_query))
+        .route("/api/v1/rules", get(prometheus::rules))
+        .route("/api/v1/alerts", get(prometheus::alerts))
+        .route("/api/v1/targets", get(prometheus::targets))
+        .route("/api/v1/status/buildinfo", get(prometheus::buildinfo))
+}
+
+fn own_api() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/logs/json", post(json_lines::write))
+        .route("/v1/logs/histogram", get(logs::histogram))
+        .route("/v1/logs/facets", get(logs::facets))
+        .route("/v1/logs/{id}", get(logs::one))
+        .route("/v1/traces/{id}", get(traces::one))
+        .route("/v1/traces/{id}/logs", get(traces::logs))
+        .route("/v1/services", get(services::list))
+        .route("/v1/services/{name}", get(services::one))
+        .route("/v1/services/{name}/golden", get(services::golden))
+        .route("/v1/capacity/{service}", get(capacity::note))
+        .route("/v1/correlate", get(correlate::correlate))
+        .route("/v1/search", get(palette::search))
+        .route("/v1/events", get(events::list).post(events::post))
+        .route("/v1/alerts", get(alerts::list))
+        .route("/v1/alerts/{fingerprint}", get(alerts::one))
+        .route("/v1/rules", get(alerts::rules))
+        .route("/v1/slos", get(slos::list))
+        .route("/v1/slos/{id}", get(slos::one))
+        .route("/v1/runbooks", get(runbooks::list))
+        .route("/v1/runbooks/{id}", get(runbooks::one))
+        .route("/v1/runbooks/{id}/runs", post(runbooks::start))
+        .route("/v1/runs/{run}", get(runbooks::run))
+        .route("/v1/runs/{run}/steps/{step}", post(runbooks::step))
+        .route("/v1/drills", get(drills::list).post(drills::start))
+        .route("/v1/drills/{id}", get(drills::one))
+        .route("/v1/sql", post(sql::sql))
+        .route("/v1/status", get(status::status))
+        .route("/v1/admin/flush", post(admin::flush))
+        .route("/v1/admin/reload", post(admin::reload))
+        .route("/v1/openapi.json", get(openapi::document))
+}
+
+/// Everything, for the main port.
+pub fn main(app: &Arc<App>) -> Router {
+    // OTLP posts to /v1/logs and /v1/traces; the pages read from the same paths.
+    let shared = Router::new().route("/v1/logs", get(logs::search)).route("/v1/traces", get(traces::search));
+    let routes = Router::new()
+        .merge(shared)
+        .merge(own_api())
+        .merge(otlp_http::routes())
+        .merge(grpc::routes())
+        .merge(prometheus_api())
+        .route("/healthz", get(health::healthz))
+        .route("/livez", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .fallback(ui::fallback)
+        .with_state(Arc::clone(app));
+    let login = Router::new().route("/v1/login", post(auth::login)).with_state(Arc::clone(&app.auth));
+    finish(app, routes.merge(login))
+}
+
+/// OTLP over HTTP alone, for its own port.
+pub fn otlp_http(app: &Arc<App>) -> Router {
+    finish(app, otlp_http::routes().fallback(nothing_else).with_state(Arc::clone(app)))
+}
+
+/// OTLP over gRPC alone, for its own port.
+pub fn otlp_grpc(app: &Arc<App>) -> Router {
+    finish(app, grpc::routes().fallback(nothing_else).with_state(Arc::clone(app)))
+}
+
+async fn nothing_else() -> ApiError {
+    ApiError::not_found("this port takes OTLP only; everything else is on the main port")
+}
+
+fn finish(app: &Arc<App>, routes: Router) -> Router {
+    routes
+        .layer(middleware::from_fn_with_state(Arc::clone(&app.auth), auth::layer))
+        .layer(middleware::from_fn(request_log::layer))
+        // One broken request must not take the server down.
+        .layer(CatchPanicLayer::custom(panicked))
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    tracing::error!("a handler panicked; the message is in the lines before");
+    axum::response::IntoResponse::into_response(ApiError::internal("this request hit a defect in the server; its log says where"))
+}
