@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skopos_reliability::engine::{Engine, EngineOptions, Event};
 use skopos_reliability::effect::{Document, DocumentKind};
+use skopos_model::Clock;
 use skopos_storage::{StateStore, StorageError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ pub struct Reliability {
     engine: Mutex<Engine>,
     events: mpsc::Sender<Event>,
     inbox: Mutex<Option<mpsc::Receiver<Event>>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for Reliability {
@@ -68,19 +70,19 @@ impl Reliability {
     ///
     /// # Errors
     /// When the documents cannot be read.
-    pub async fn restore(state: &StateStore, config: &Loaded, now_ms: i64) -> Result<Self, StorageError> {
+    pub async fn restore(state: &StateStore, config: &Loaded, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {
         let mut documents = Vec::new();
         for kind in DocumentKind::ALL {
             for d in state.list(kind.as_str()).await? {
                 documents.push(Document { kind, key: d.key, json: d.body });
             }
         }
-        let (engine, faults) = Engine::restore(options(config), documents, now_ms);
+        let (engine, faults) = Engine::restore(options(config), documents, clock.now_millis());
         for fault in faults {
             tracing::warn!(fault, "a persisted document could not be read and is left out");
         }
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
-        Ok(Self { engine: Mutex::new(engine), events, inbox: Mutex::new(Some(inbox)) })
+        Ok(Self { engine: Mutex::new(engine), events, inbox: Mutex::new(Some(inbox)), clock })
     }
 
     /// Steps the engine until told to stop.

@@ -148,7 +148,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
     let ingest_limits = config.file.limits.ingest.clone();
     let store = Store::open(store_options(&options, &config), Arc::new(Replay::new(ingest_limits.clone())), Arc::clone(&clock)).await?;
     let auth = Arc::new(authentication(&options)?);
-    let reliability = Reliability::restore(store.state(), &config, clock.now_millis()).await?;
+    let reliability = Reliability::restore(store.state(), &config, Arc::clone(&clock)).await?;
     let query_limits = QueryLimits {
         samples_max: config.file.limits.query_samples_max,
         timeout: Duration::from_secs(config.file.limits.query_timeout_seconds.max(1)),

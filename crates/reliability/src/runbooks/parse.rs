@@ -79,7 +79,7 @@ impl Runbook {
     /// Whether its review is older than [`STALE_AFTER_DAYS`] at `now`, Unix milliseconds.
     pub fn is_stale(&self, now: i64) -> bool {
         let reviewed = self.reviewed.parse::<Date>().ok().and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC).ok());
-        reviewed.is_none_or(|d| now - d.timestamp().as_millisecond() > STALE_AFTER_DAYS * 86_400_000)
+        reviewed.is_none_or(|d| now.saturating_sub(d.timestamp().as_millisecond()) > STALE_AFTER_DAYS * 86_400_000)
     }
 
     /// What the page contract needs to know of it.

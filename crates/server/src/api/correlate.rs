@@ -72,7 +72,7 @@ pub async fn correlate(State(app): State<Arc<App>>, Query(params): Query<Correla
     for service in &services {
         deploys.extend(markers(&app, range, Some(service)).await?);
         alerts.extend(values(app.reliability.alerts_of(Some(service))));
-        runbooks.extend(values(app.reliability.runbooks_of(Some(service))));
+        runbooks.extend(values(app.reliability.runbooks_of(Some(service), app.clock.now_millis())));
     }
     Ok(Json(json!({
         "trace": trace, "log_count": log_count, "logs_query": logs_query, "services": services, "exemplar_metrics": exemplars,

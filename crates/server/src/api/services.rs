@@ -305,7 +305,7 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
         verdict,
         alerts: app.reliability.alerts_of(Some(&name)),
         slos: app.reliability.slos_of(Some(&name)),
-        runbooks: app.reliability.runbooks_of(Some(&name)),
+        runbooks: app.reliability.runbooks_of(Some(&name), app.clock.now_millis()),
         summary,
         routes,
         dependencies,

@@ -164,19 +164,19 @@ impl Reliability {
 
     /// Alerts of a service, or all, the gravest first.
     pub fn alerts_of(&self, service: Option<&str>) -> Value {
-        let runbook = self.runbook_lookup();
+        let runbook = self.runbook_lookup(self.clock.now_millis());
         Value::Array(self.alert_values(|f| service.is_none_or(|s| f.service().as_deref() == Some(s)), &runbook))
     }
 
     /// Alerts of an SLO.
     pub fn alerts_of_slo(&self, slo: &str) -> Value {
-        let runbook = self.runbook_lookup();
+        let runbook = self.runbook_lookup(self.clock.now_millis());
         Value::Array(self.alert_values(|f| f.alerting.slo.as_deref() == Some(slo), &runbook))
     }
 
     /// One alert by its fingerprint.
     pub fn alert(&self, fingerprint: &str) -> Option<Value> {
-        let runbook = self.runbook_lookup();
+        let runbook = self.runbook_lookup(self.clock.now_millis());
         self.alert_values(|f| f.fingerprint() == fingerprint, &runbook).into_iter().next()
     }
 

@@ -64,16 +64,16 @@ fn step_json(step: &Step) -> Value {
 
 impl Reliability {
     /// Finds a runbook's summary; resolved once for a list of alerts.
-    pub(super) fn runbook_lookup(&self) -> impl Fn(&str) -> Option<Value> + use<> {
-        let all: Vec<(String, Value)> = self.with_engine(|e| e.runbooks().iter().map(|r| (r.id.clone(), summary(r, 0))).collect());
+    pub(super) fn runbook_lookup(&self, now: i64) -> impl Fn(&str) -> Option<Value> + use<> {
+        let all: Vec<(String, Value)> = self.with_engine(|e| e.runbooks().iter().map(|r| (r.id.clone(), summary(r, now))).collect());
         move |id| all.iter().find(|(known, _)| known == id).map(|(_, v)| v.clone())
     }
 
-    /// Runbooks of a service, or all.
-    pub fn runbooks_of(&self, service: Option<&str>) -> Value {
+    /// Runbooks of a service, or all. `now`: Unix milliseconds.
+    pub fn runbooks_of(&self, service: Option<&str>, now: i64) -> Value {
         self.with_engine(|e| {
             let mine = e.runbooks().iter().filter(|r| service.is_none_or(|s| r.service.as_deref() == Some(s)));
-            mine.map(|r| summary(r, i64::MIN)).collect()
+            mine.map(|r| summary(r, now)).collect()
         })
     }
 
