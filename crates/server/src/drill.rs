@@ -321,10 +321,10 @@ impl Drill {
         let (wanted, link) = (fingerprint.clone(), runs.clone());
         self.hop(5, |app| {
             let (wanted, link) = (wanted.clone(), link.clone());
-            async move { Ok(verified(&app, s, &wanted).map(|(_, evidence)| (evidence, Some(link)))) }
+            async move { Ok(verified(&app, s, &wanted, baseline).map(|(_, evidence)| (evidence, Some(link)))) }
         })
         .await?;
-        self.run = verified(&self.app, s, &fingerprint).map(|(run, _)| run);
+        self.run = verified(&self.app, s, &fingerprint, baseline).map(|(run, _)| run);
         self.hop(6, |app| async move {
             Ok(trace(&app, s, baseline).await?.map(|id| (format!("{} ({})", s.trace_evidence, &id[..8]), Some(format!("/traces/{id}")))))
         })
@@ -402,9 +402,9 @@ fn delivered(app: &Arc<App>, s: &Scenario, since: i64, resolved: bool) -> Option
 }
 
 /// The run that was opened by itself and whose verify step came out true.
-fn verified(app: &Arc<App>, s: &Scenario, fingerprint: &str) -> Option<(String, String)> {
+fn verified(app: &Arc<App>, s: &Scenario, fingerprint: &str, since: i64) -> Option<(String, String)> {
     app.reliability.with_engine(|e| {
-        let run = e.runs().filter(|r| r.runbook == s.runbook && r.alert.as_deref() == Some(fingerprint)).max_by_key(|r| r.started)?;
+        let run = e.runs().filter(|r| r.runbook == s.runbook && r.alert.as_deref() == Some(fingerprint) && r.started >= since).max_by_key(|r| r.started)?;
         let result = run.results.iter().rev().find(|r| r.step == s.verify && r.verdict == skopos_reliability::runbooks::Verdict::True)?;
         Some((run.id.clone(), format!("step {} is true, saw {}{}", s.verify, result.value.clone().unwrap_or_default(), if result.auto { ", ran by itself" } else { "" })))
     })

@@ -401,7 +401,23 @@ fn any_of(field: Field, raws: Vec<Raw>, exact: bool) -> Result<Filter, QueryErro
         }
     }
     if !equal.is_empty() {
-        any.insert(0, Filter::Field(field, Compare::Equal(equal)));
+        let own = |v: &Value| matches!(v, Value::Text(t) if !t.bytes().all(|b| b.is_ascii_hexdigit()));
+        let key = match field {
+            Field::TraceId => Some("trace_id"),
+            Field::SpanId => Some("span_id"),
+            _ => None,
+        };
+        // Ids that are none by W3C's rules are kept as attributes, and found by the same words.
+        if let Some(key) = key {
+            let (foreign, proper): (Vec<Value>, Vec<Value>) = equal.into_iter().partition(own);
+            equal = proper;
+            if !foreign.is_empty() {
+                any.insert(0, Filter::Field(Field::Attribute(key.to_owned()), Compare::Equal(foreign)));
+            }
+        }
+        if !equal.is_empty() {
+            any.insert(0, Filter::Field(field, Compare::Equal(equal)));
+        }
     }
     Ok(if any.len() == 1 { any.remove(0) } else { Filter::Or(any) })
 }
@@ -446,8 +462,11 @@ fn typed(field: &Field, raw: &Raw, ordered: bool) -> Result<Value, QueryError> {
             let digits = if *field == Field::TraceId { 32 } else { 16 };
             if raw.text.len() == digits && raw.text.bytes().all(|b| b.is_ascii_hexdigit()) {
                 Ok(text())
-            } else {
+            } else if raw.text.bytes().all(|b| b.is_ascii_hexdigit()) {
                 words(&[], &format!("{digits} hexadecimal digits (or the first of them and `*`)"))
+            } else {
+                // An id of somebody's own making (`tr-448`): it was kept as an attribute, see `any_of`.
+                Ok(text())
             }
         }
         Field::Attribute(_) if !raw.quoted => Ok(match (number_of(&raw.text), &*raw.text) {

@@ -293,3 +293,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ids_of_somebodys_own_making_are_looked_for_as_attributes() {
+    let equal = |text: &str| Compare::Equal(vec![Value::Text(text.to_owned())]);
+    assert_eq!(parse("trace_id:tr-448"), Ok(Filter::Field(Field::Attribute("trace_id".to_owned()), equal("tr-448"))));
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    assert_eq!(parse(&format!("trace_id:{id}")), Ok(Filter::Field(Field::TraceId, equal(id))));
+    assert!(parse("trace_id:4bf9").is_err(), "a cut id is a slip of the pen");
+}

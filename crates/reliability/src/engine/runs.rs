@@ -153,13 +153,21 @@ impl Engine {
 
     /// An alert fires: its runbook's verify steps run by themselves.
     pub(super) fn verify_by_itself(&mut self, runbook: &str, labels: &Labels, now: i64, effects: &mut Vec<Effect>) {
-        let Some(book) = self.runbooks.iter().find(|r| r.id == runbook) else { return };
+        let Some(book) = self.runbook(runbook) else { return };
         let steps: Vec<String> = book.steps.iter().filter(|s| s.phase == StepPhase::Verify && s.kind != StepKind::Manual).map(|s| s.id.clone()).collect();
         if steps.is_empty() {
             return;
         }
         let alert = format!("{:016x}", fingerprint(labels));
-        let open = self.runs.values().find(|r| r.alert.as_deref() == Some(&alert) && r.state == RunState::Open).map(|r| r.id.clone());
+        // A run that answers this time: one left open from an earlier time has its changes behind it, and what was
+        // done once in a run is not done again.
+        let since = self.alerts().find(|(_, _, a)| a.labels == *labels).map_or(now, |(_, _, a)| a.active_at);
+        let former: Vec<String> = self.runs.values().filter(|r| r.alert.as_deref() == Some(&alert) && r.state != RunState::Done && r.started < since).map(|r| r.id.clone()).collect();
+        for id in former {
+            // With a step under way it stays open and ends by itself.
+            effects.extend(self.close_run(&id, now).unwrap_or_default());
+        }
+        let open = self.runs.values().find(|r| r.alert.as_deref() == Some(&alert) && r.state == RunState::Open && r.started >= since).map(|r| r.id.clone());
         let opened = open.map_or_else(|| self.open(runbook, Some(alert), labels.clone(), AUTOMATIC_ACTOR, now, effects), Ok);
         let Ok(run) = opened else { return };
         for step in steps {

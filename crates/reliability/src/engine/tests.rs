@@ -336,3 +336,25 @@ fn one_page_and_one_resolution_whatever_happens() {
         assert!(world.engine.dispatcher().state().groups.is_empty(), "seed {seed}");
     }
 }
+
+/// A run of an earlier time has its mitigation behind it: the next time needs a run of its own, or the mitigation
+/// would count as done and nothing would be done.
+#[test]
+fn an_alert_that_fires_again_gets_a_new_run() {
+    // Enough clean history that the same window is the first to fire both times.
+    let start = 8 * HOUR;
+    let twice = move |at: i64| (if (at > start && at <= start + 10 * MINUTE) || (at > start + 7 * HOUR && at <= start + 7 * HOUR + 10 * MINUTE) { 1.0 } else { 0.0 }, 100.0);
+    let mut world = World::new(options(15_000), 0, Box::new(twice));
+    world.history(start - 10 * MINUTE);
+    let (book, findings) = crate::runbooks::parse_runbook("r.md", crate::runbooks::test_runbook(), None);
+    let book = book.unwrap_or_else(|| panic!("{findings:?}"));
+    let mut slo = slo("");
+    slo.runbook = Some(book.id.clone());
+    world.load(EngineConfig { slos: vec![slo], runbooks: vec![book], ..EngineConfig::default() });
+    world.run(start + 7 * HOUR + 20 * MINUTE);
+    let mut runs: Vec<(i64, crate::runbooks::RunState)> = world.engine.runs().filter(|r| r.alert.as_deref() == Some(page_fingerprint("1h").as_str())).map(|r| (r.started, r.state)).collect();
+    runs.sort_by_key(|r| r.0);
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    assert_eq!(runs[0].1, crate::runbooks::RunState::Done);
+    assert_eq!(runs[1].1, crate::runbooks::RunState::Open);
+}
