@@ -32,7 +32,8 @@ const theme = createTheme({
   fontFamilyMonospace: 'var(--font-mono)',
   fontSizes: { xs: '11px', sm: '12px', md: '13px', lg: '14px', xl: '16px' },
   defaultRadius: 6,
-  primaryColor: 'blue',
+  primaryColor: 'indigo',
+  primaryShade: 8,
   cursorType: 'pointer',
 });
 

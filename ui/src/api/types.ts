@@ -183,7 +183,7 @@ export interface Alert {
   notifications: { receiver: string; channel: string; at: Nanos; status: 'queued' | 'delivered' | 'failed'; attempts: number; error: string | null }[];
 }
 // GET /v1/alerts/{fingerprint} -> Alert & { history: {time, state, value}[], dashboard/links }
-export interface AlertDetail extends Alert { history: { time: Nanos; state: string; value: number | null }[]; exemplar_trace: string | null }
+export interface AlertDetail extends Alert { history: { time: Nanos; state: string; value: number | null; text?: string }[]; exemplar_trace: string | null }
 // GET /v1/rules
 export interface RulesResponse { groups: { name: string; file: string; interval_seconds: number; last_evaluation: Nanos | null; evaluation_seconds: number; rules: { name: string; kind: 'alerting' | 'recording'; expr: string; for_seconds: number; labels: Record<string, string>; health: 'ok' | 'err' | 'unknown'; error: string | null; state: 'inactive' | 'pending' | 'firing' | null; contract: string[] }[] }[] }
 

@@ -13,7 +13,7 @@ export function SignIn({ onDone }: { onDone: () => void }) {
       setBusy(true);
       login(key).then(onDone, (reason: unknown) => setError(reason instanceof Error ? reason.message : String(reason))).finally(() => setBusy(false));
     }}>
-      <label>This changes something, so it needs the API key of this server (in its data folder, file <code>api-key</code>)
+      <label>This is recorded under your name or changes something, so it needs the API key of this server (in its data folder, file <code>api-key</code>)
         <input className="input mono" type="password" autoComplete="current-password" value={key} onChange={(e) => setKey(e.target.value)} />
       </label>
       {error ? <div className="t-crit" role="alert">{error}</div> : null}

@@ -19,6 +19,14 @@ export default function AlertPage() {
   return <Async query={alert} skeleton={6}>{(data) => <View alert={data} />}</Async>;
 }
 
+/** What happened to the alert has a state of its own: a delivery is no failure. */
+function historyState(severity: string, state: string): ReturnType<typeof severityState> {
+  if (state === 'delivered') return 'ok';
+  if (state === 'failed') return 'critical';
+  if (state === 'step') return 'info';
+  return severityState(severity as AlertDetail['severity'], state as AlertDetail['state']);
+}
+
 /** The left side of a comparison: what is drawn against the threshold on the right. */
 function sides(expr: string): { left: string; threshold: number } | null {
   const flat = expr.replace(/#.*$/gm, '').replace(/\s+/g, ' ').trim();
@@ -79,7 +87,7 @@ function View({ alert }: { alert: AlertDetail }) {
         <section className="panel c12">
           <header>History</header>
           <table className="dense"><tbody>{alert.history.map((h, i) => (
-            <tr key={i}><td className="num">{at(h.time)}</td><td><Status state={severityState(alert.severity, h.state)}>{h.state}</Status></td><td className="num">{h.value === null ? '' : significant(h.value)}</td></tr>
+            <tr key={i}><td className="num">{at(h.time)}</td><td><Status state={historyState(alert.severity, h.state)}>{h.state}</Status></td><td className="fill">{h.text ?? ''}{h.value === null ? '' : <span className="sub num"> value {significant(h.value)}</span>}</td></tr>
           ))}</tbody></table>
         </section>
       </div>

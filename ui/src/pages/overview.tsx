@@ -50,7 +50,7 @@ export default function OverviewPage() {
         <Link to="/status" className="panel tile c3">
           <div className="k">Write-ahead log {status.data ? (status.data.wal.writable ? <span className="t-ok">✓</span> : <span className="t-crit">✕</span>) : null}</div>
           <div className="v">{bytes(status.data?.wal.bytes)}</div>
-          <div className="d">{status.data ? `${status.data.wal.segments} segments, ${status.data.wal.writable ? 'writable' : status.data.wal.error}` : ''}</div>
+          <div className="d">{status.data ? `${status.data.wal.segments} ${status.data.wal.segments === 1 ? 'segment' : 'segments'}, ${status.data.wal.writable ? 'writable' : status.data.wal.error}` : ''}</div>
         </Link>
         <section className="panel c12">
           <header>Firing and pending <span className="sp" /><Link to="/alerts">All alerts</Link></header>

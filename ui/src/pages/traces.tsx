@@ -66,7 +66,7 @@ function Row({ t, selected, slowest }: { t: TraceSummary; selected: boolean; slo
   return (
     <tr className={selected ? 'sel' : undefined}>
       <td className="mono">{stamp(millis(t.start), zone)}</td>
-      <td><Link to={`/traces/${t.trace_id}`} search={sel ? { sel } : {}}><strong>{t.root_service || '(root not arrived)'}</strong> {t.root_name}</Link></td>
+      <td><Link to={`/traces/${t.trace_id}`} search={sel ? { sel } : {}}><strong>{t.root_service || '(still arriving)'}</strong> {t.root_name}</Link></td>
       <td className="r num">{nanoseconds(t.duration)}</td>
       <td className="wide"><div className="minibar"><div style={{ width: `${Math.max(1, (t.duration / slowest) * 100)}%` }} /></div></td>
       <td className="r num">{count(t.spans)}</td>

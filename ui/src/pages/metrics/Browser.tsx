@@ -5,6 +5,9 @@ import { useGet, useRanged } from '../../api/hooks';
 import { useRange } from '../../app/context';
 import { Async } from '../../components/Async';
 
+/** Names are cut in the middle: what tells `_bucket`, `_count` and `_sum` apart stands at the end. */
+const TAIL = 8;
+
 interface Names { data: string[] }
 interface Metadata { data: Record<string, { type: string; help: string; unit: string }[]> }
 
@@ -35,8 +38,8 @@ export function Browser({ onPick, current }: { onPick: (expr: string) => void; c
                 const name = shown[item.index]!;
                 const meta = typeOf(name);
                 return (
-                  <button key={name} type="button" title={meta?.help ?? name} className={current.includes(name) ? 'on' : ''} style={{ transform: `translateY(${item.start}px)` }} onClick={() => onPick(suggest(name, meta?.type))}>
-                    <span className="mono">{name}</span><span className="sub">{meta?.type ?? ''}</span>
+                  <button key={name} type="button" title={meta?.help ? `${name}: ${meta.help}` : name} className={current.includes(name) ? 'on' : ''} style={{ transform: `translateY(${item.start}px)` }} onClick={() => onPick(suggest(name, meta?.type))}>
+                    <span className="mono split"><span>{name.slice(0, -TAIL)}</span>{name.slice(-TAIL)}</span><span className="sub">{meta?.type ?? ''}</span>
                   </button>
                 );
               })}

@@ -27,7 +27,7 @@ export function Step({ step, result, start, suggested }: { step: RunbookStep; re
         {acts ? (
           <>
             <Button size="compact-sm" variant="default" loading={run.isPending && run.variables?.dry_run === true} onClick={() => run.mutate({ dry_run: true })}>Dry run</Button>
-            <Button size="compact-sm" color={step.phase === 'mitigate' ? 'blue' : 'gray'} onClick={() => setAsking(true)} data-testid={`run-${step.id}`}>{step.phase === 'mitigate' ? 'Mitigate…' : 'Roll back…'}</Button>
+            <Button size="compact-sm" color={step.phase === 'mitigate' ? 'indigo' : 'gray'} onClick={() => setAsking(true)} data-testid={`run-${step.id}`}>{step.phase === 'mitigate' ? 'Mitigate…' : 'Roll back…'}</Button>
           </>
         ) : (
           <Button size="compact-sm" variant="default" loading={run.isPending} onClick={() => run.mutate(step.kind === 'manual' ? { confirm: step.id } : {})} data-testid={`run-${step.id}`}>{step.kind === 'manual' ? 'Mark done' : 'Run'}</Button>
@@ -38,7 +38,7 @@ export function Step({ step, result, start, suggested }: { step: RunbookStep; re
       {acts && step.rollback ? <div className="sub">undone by <span className="mono">{step.rollback}</span></div> : null}
       {result ? <div className="step-result">{result.value !== null ? <span className="num">value {result.value}</span> : null} {result.message}</div> : null}
       {run.isError && !denied ? <ErrorBox error={run.error} /> : null}
-      {denied ? <SignIn onDone={() => run.reset()} /> : null}
+      {denied ? <SignIn onDone={() => { if (run.variables) run.mutate(run.variables); }} /> : null}
       <Modal opened={asking} onClose={close} title={`${step.phase === 'mitigate' ? 'Mitigate' : 'Roll back'}: ${step.title || step.id}`} centered>
         <p>This runs the action <strong className="mono">{step.action}</strong> with</p>
         <pre className="code">{JSON.stringify(step.parameters, null, 2)}</pre>

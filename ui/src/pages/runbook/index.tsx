@@ -1,12 +1,14 @@
 /** A runbook and its steps, run from here: verify reads, mitigate and roll back act after a typed confirmation. */
 import { Button } from '@mantine/core';
 import { useParams, useSearch } from '@tanstack/react-router';
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
+import { CallError } from '../../api/client';
 import { startRun, useAlert, useChange, useRun, useRunbook } from '../../api/hooks';
 import type { Run, RunbookDetail, StepResult } from '../../api/types';
 import { usePreferences, useSetSearch } from '../../app/context';
 import { Async, ErrorBox } from '../../components/Async';
 import { Link } from '../../components/Link';
+import { SignIn } from '../../components/SignIn';
 import { severityState, Status } from '../../components/Status';
 import { seconds } from '../../lib/format';
 import { clock, millis, stamp, zoneName } from '../../lib/time';
@@ -24,6 +26,9 @@ function View({ runbook, alert, runId }: { runbook: RunbookDetail; alert: string
   const set = useSetSearch();
   const run = useRun(runId);
   const begin = useChange<void, Run>(() => startRun(runbook.id, alert));
+  const denied = begin.error instanceof CallError && begin.error.status === 401;
+  // Steps ask for the key where they stand; the button in the timeline asks up here.
+  const [asked, setAsked] = useState(false);
   const start = async (): Promise<string> => {
     if (runId) return runId;
     const created = await begin.mutateAsync();
@@ -46,7 +51,8 @@ function View({ runbook, alert, runId }: { runbook: RunbookDetail; alert: string
         {runbook.slo ? <Link className="btn" to={`/slos/${encodeURIComponent(runbook.slo)}`}>SLO</Link> : null}
       </div>
       {alert ? <AlertBanner fingerprint={alert} /> : null}
-      {begin.isError ? <ErrorBox error={begin.error} /> : null}
+      {begin.isError && !denied ? <ErrorBox error={begin.error} /> : null}
+      {asked && denied ? <SignIn onDone={() => { begin.reset(); start().catch(() => {}); }} /> : null}
       <div className="runbook-grid">
         <div>
           {runbook.sections.map((section) => (
@@ -55,14 +61,14 @@ function View({ runbook, alert, runId }: { runbook: RunbookDetail; alert: string
               <Prose html={section.html} />
               {section.steps.map((id) => {
                 const step = byId.get(id);
-                return step ? <Step key={id} step={step} result={latest.get(id)} start={start} suggested={suggested === id} /> : null;
+                return step ? <Step key={id} step={step} result={latest.get(id)} start={() => { setAsked(false); return start(); }} suggested={suggested === id} /> : null;
               })}
             </section>
           ))}
         </div>
         <aside>
           <section className="panel group">
-            <header>Timeline <span className="sub">{run.data ? `run ${run.data.id.slice(0, 8)} by ${run.data.actor}` : 'no run is open'}</span><span className="sp" />{runId ? null : <Button size="compact-xs" variant="default" loading={begin.isPending} onClick={() => void start()}>Start a run</Button>}</header>
+            <header>Timeline <span className="sub">{run.data ? `run ${run.data.id.slice(0, 8)} by ${run.data.actor}` : 'no run is open'}</span><span className="sp" />{runId ? null : <Button size="compact-xs" variant="default" loading={begin.isPending} onClick={() => { setAsked(true); start().catch(() => {}); }}>Start a run</Button>}</header>
             <Timeline results={results} />
           </section>
           {runbook.runs.length ? (

@@ -33,7 +33,7 @@ export function DependencyMap({ service }: { service: ServiceDetail }) {
     );
   };
   return (
-    <svg viewBox={`0 0 ${width} ${height}`} className="depmap" role="img" aria-label={`${service.name}: called by ${up.map((d) => d.name).join(', ') || 'nobody traced'}; calls ${down.map((d) => `${d.name} (${percent(d.error_ratio)} errors)`).join(', ') || 'nothing traced'}`}>
+    <svg viewBox={`0 0 ${width} ${height}`} className="depmap" role="group" aria-label={`${service.name}: called by ${up.map((d) => d.name).join(', ') || 'nobody traced'}; calls ${down.map((d) => `${d.name} (${percent(d.error_ratio)} errors)`).join(', ') || 'nothing traced'}`}>
       {up.map((d, i) => edge(BOX.w, column(up.length, i) + BOX.h / 2, BOX.w + 34, middle + BOX.h / 2, d.error_ratio, `u${d.name}`))}
       {down.map((d, i) => edge(2 * BOX.w + 34, middle + BOX.h / 2, 2 * BOX.w + 68, column(down.length, i) + BOX.h / 2, d.error_ratio, `d${d.name}`))}
       {up.map((d, i) => box(0, column(up.length, i), d.name, d.error_ratio, d.kind === 'service' ? `/services/${encodeURIComponent(d.name)}` : null, `ub${d.name}`))}

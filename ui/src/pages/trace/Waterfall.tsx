@@ -34,7 +34,6 @@ export function Waterfall({ rows, duration, critical, folded, selected, onSelect
             const width = Math.max(0.05, (span.duration / total) * 100);
             const error = span.status_code === 'error';
             const colour = serviceColour(span.service_name);
-            const before = left + width > 82 && left > 12;
             const isFolded = folded.has(span.span_id);
             return (
               <div
@@ -44,22 +43,21 @@ export function Waterfall({ rows, duration, critical, folded, selected, onSelect
                 aria-level={node.depth + 1}
                 aria-selected={span.span_id === selected}
                 aria-expanded={node.children ? !isFolded : undefined}
-                aria-label={`${span.service_name} ${span.name}, ${nanoseconds(span.duration)}${error ? ', error' : ''}${critical.has(span.span_id) ? ', on the critical path' : ''}`}
                 className={`wrow ${span.span_id === selected ? 'sel' : ''}`}
                 style={{ transform: `translateY(${item.start}px)` }}
                 onClick={() => onSelect(span.span_id)}
               >
                 <div className="wname" style={{ paddingLeft: 8 + indent(node.depth) }}>
-                  <span className="tg" onClick={(e) => { if (node.children) { e.stopPropagation(); onFold(span.span_id); } }}>{node.children ? (isFolded ? '▸' : '▾') : ''}</span>
+                  <span className="tg" aria-hidden onClick={(e) => { if (node.children) { e.stopPropagation(); onFold(span.span_id); } }}>{node.children ? (isFolded ? '▸' : '▾') : ''}</span>
                   <span className="dot" style={{ background: colour }} />
                   <span className="svc">{span.service_name}</span>
                   <span className="op" title={span.name}>{span.name}</span>
                   {error ? <span className="t-crit" aria-hidden>✕</span> : null}
                   {node.missingParent ? <span className="sub" title="The parent of this span has not arrived">?</span> : null}
                 </div>
-                <div style={{ position: 'relative', overflow: 'hidden' }}>
+                <div className="wtime">
                   <div className={`wbar ${error ? 'err' : ''} ${critical.has(span.span_id) ? 'crit-path' : ''}`} style={{ left: `${left}%`, width: `${width}%`, background: colour }} />
-                  <span className="wlab" style={before ? { right: `${100 - left}%` } : { left: `${left + width}%` }}>{nanoseconds(span.duration)}</span>
+                  <span className="wlab" style={{ left: `${left + width}%` }}>{nanoseconds(span.duration)}<span className="sr">{error ? ', error' : ''}{critical.has(span.span_id) ? ', on the critical path' : ''}</span></span>
                 </div>
               </div>
             );
