@@ -42,6 +42,9 @@ const nameOf = (s: SeriesFrame['series'][number]): string => {
   return labels.length ? labels.map(([k, v]) => `${k}=${v}`).join(' ') : (s.labels.__name__ ?? 'value');
 };
 
+/** One hue for percentiles, stronger upwards. */
+const shade = (rank: number): number => Math.min(1, 0.45 + 0.27 * rank);
+
 const last = (values: (number | null)[]): number | null => {
   for (let i = values.length - 1; i >= 0; i--) if (values[i] !== null && values[i] !== undefined) return values[i]!;
   return null;
@@ -75,6 +78,7 @@ export function TimeChart(props: TimeChartProps) {
     const colour = (s: (typeof series)[number]): string => {
       if (errorSeries && s.name === errorSeries) return css('--crit');
       if (isolated !== null) return s.name === isolated ? css('--s1') : css('--s-rest');
+      if (shades && isolated === null) return css('--s1');
       return s.rank < COLOURED ? css(`--s${s.rank + 1}`) : css('--s-rest');
     };
     const xs = Array.from({ length }, (_, i) => (start + i * step) / 1000);
@@ -91,7 +95,7 @@ export function TimeChart(props: TimeChartProps) {
         { ...axis, values: (_u, splits) => splits.map((s) => clock(s * 1000, zone).slice(0, bounds.to - bounds.from < 600_000 ? 8 : 5)), space: 70, size: 28 },
         { ...axis, values: (_u, splits) => splits.map((v) => withUnit(v, unit)), size: (_u, values) => 18 + 6.8 * Math.max(3, ...(values ?? []).map((v) => v.length)), space: 34 },
       ],
-      series: [{}, ...series.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? 0.45 + 0.27 * s.rank : 1, spanGaps: false, points: { show: false } }))],
+      series: [{}, ...series.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? shade(s.rank) : 1, spanGaps: false, points: { show: false } }))],
       hooks: {
         setSelect: [(u) => {
           if (u.select.width < 4) return;
@@ -249,7 +253,7 @@ export function TimeChart(props: TimeChartProps) {
       <div className="legend">
         {series.slice(0, COLOURED).map((s) => (
           <button key={s.name} type="button" aria-pressed={isolated === s.name} onClick={() => setIsolated(isolated === s.name ? null : s.name)}>
-            <span className="sw" style={{ background: errorSeries === s.name ? 'var(--crit)' : `var(--s${s.rank + 1})` }} />
+            <span className="sw" style={{ background: errorSeries === s.name ? 'var(--crit)' : shades ? 'var(--s1)' : `var(--s${s.rank + 1})`, opacity: shades ? shade(s.rank) : 1 }} />
             {s.name} <span className="num">{withUnit(s.last, unit)}</span>
           </button>
         ))}

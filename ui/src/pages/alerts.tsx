@@ -59,7 +59,7 @@ function Rules() {
                   <tr key={r.name + r.expr}>
                     <td><Status state={r.health === 'err' ? 'critical' : r.state === 'firing' ? 'critical' : r.state === 'pending' ? 'info' : r.health === 'ok' ? 'ok' : 'unknown'}>{r.health === 'err' ? 'failing' : (r.state ?? r.health)}</Status></td>
                     <td><strong>{r.name}</strong>{r.contract.length ? <div className="t-warn">▲ lacks {r.contract.join(', ')}</div> : null}{r.error ? <div className="t-crit">{r.error}</div> : null}</td>
-                    <td><Link to="/explore/metrics" search={{ expr: r.expr }} className="mono">{r.expr}</Link></td>
+                    <td><Link to="/explore/metrics" search={{ expr: r.expr }} className="mono expr">{r.expr}</Link></td>
                     <td className="num">{r.for_seconds ? `for ${seconds(r.for_seconds)}` : ''}</td>
                   </tr>
                 ))}</tbody>

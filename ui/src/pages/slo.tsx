@@ -35,7 +35,7 @@ function View({ slo }: { slo: SloDetail }) {
         <div className="panel tile c3"><div className="k">Good events now</div><div className="v">{percent(slo.sli)}</div><div className="d">target {percent(slo.objective)}</div></div>
         <div className="panel tile c3"><div className="k">Error budget left</div><div className="v"><Budget remaining={slo.budget_remaining} /></div><div className="d">{count(Math.round(bad))} bad of {count(Math.round(slo.total))} events</div></div>
         <div className="panel tile c3"><div className="k">Burn over 1 h</div><div className={`v ${slo.burn_rate_1h !== null && slo.burn_rate_1h > 1 ? 't-crit' : ''}`}>{slo.burn_rate_1h === null ? '—' : `${significant(slo.burn_rate_1h)}×`}</div><div className="d">1× uses the budget up exactly at the end</div></div>
-        <div className="panel tile c3"><div className="k">Budget gone in</div><div className="v">{slo.exhaustion_seconds === null ? 'not burning' : slo.exhaustion_seconds <= 0 ? 'gone' : seconds(slo.exhaustion_seconds)}</div><div className="d">at the present burn</div></div>
+        <div className="panel tile c3"><div className="k">{slo.exhaustion_seconds !== null && slo.exhaustion_seconds <= 0 ? 'Error budget' : 'Budget gone in'}</div><div className="v">{slo.exhaustion_seconds === null ? 'not burning' : slo.exhaustion_seconds <= 0 ? 'gone' : seconds(slo.exhaustion_seconds)}</div><div className="d">{slo.exhaustion_seconds !== null && slo.exhaustion_seconds <= 0 ? `all of it is spent for these ${slo.window}` : 'at the present burn'}</div></div>
       </div>
       <div className="grid">
         <section className="panel c12">

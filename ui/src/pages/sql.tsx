@@ -38,7 +38,7 @@ export default function SqlPage() {
             {(data) => (
               <div className="sql-result">
                 <table className="dense rows">
-                  <thead><tr>{data.columns.map((c) => <th key={c.name} title={c.type}>{c.name}</th>)}</tr></thead>
+                  <thead><tr>{data.columns.map((c, i) => <th key={c.name} title={c.type} className={data.rows.length > 0 && data.rows.every((row) => row[i] === null || typeof row[i] === 'number') ? 'r' : undefined}>{c.name}</th>)}</tr></thead>
                   <tbody>{data.rows.slice(0, 1000).map((row, i) => <tr key={i}>{row.map((v, j) => <td key={j} className={typeof v === 'number' ? 'num r' : 'mono'}>{v === null ? <span className="sub">null</span> : show(v).slice(0, 500)}</td>)}</tr>)}</tbody>
                 </table>
                 {data.rows.length === 0 ? <div className="empty">No rows.</div> : <div className="foot">{data.rows.length > 1000 ? `first 1,000 of ${data.rows.length} rows` : `${data.rows.length} rows`}</div>}

@@ -41,7 +41,7 @@ function View({ status }: { status: StatusT }) {
         <section className="panel c6">
           <header>Store and rules</header>
           <table className="kvt"><tbody>
-            <tr><td>write-ahead log</td><td>{bytes(status.wal.bytes)} in {status.wal.segments} segments{status.wal.oldest ? `, oldest ${ago(millis(status.wal.oldest), now)}` : ''}</td></tr>
+            <tr><td>write-ahead log</td><td>{bytes(status.wal.bytes)} in {status.wal.segments} {status.wal.segments === 1 ? 'segment' : 'segments'}{status.wal.oldest ? `, oldest ${ago(millis(status.wal.oldest), now)}` : ''}</td></tr>
             <tr><td>rules</td><td>{status.evaluation.rules}{status.evaluation.failing ? <span className="t-crit"> ✕ {status.evaluation.failing} failing</span> : ''}</td></tr>
             <tr><td>evaluation lag</td><td>{seconds(status.evaluation.lag_seconds)}</td></tr>
             <tr><td>changes need a key</td><td>{status.auth_required ? 'yes' : 'no (--insecure)'}</td></tr>

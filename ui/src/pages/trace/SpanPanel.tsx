@@ -1,5 +1,5 @@
 /** What one span says, and where it leads. */
-import { useMemo } from 'react';
+import { Fragment, useMemo } from 'react';
 import type { SpanRow } from '../../api/types';
 import { usePreferences } from '../../app/context';
 import { Link } from '../../components/Link';
@@ -24,7 +24,7 @@ export function SpanPanel({ span, start, logCount, onLogs }: { span: SpanRow; st
     <aside className="panel span-panel" aria-label="Selected span">
       <header className="mono">{plain(span.name, 200)}</header>
       {span.status_code === 'error' ? <div className="span-error">✕ {span.status_message || 'failed'}</div> : null}
-      <table className="kvt"><tbody>{rows.map(([k, v]) => <tr key={k}><td>{k}</td><td>{plain(v, 4000)}</td></tr>)}</tbody></table>
+      <table className="kvt"><tbody>{rows.map(([k, v]) => <tr key={k}><td><Key name={k} /></td><td>{plain(v, 4000)}</td></tr>)}</tbody></table>
       {span.events.length ? (
         <>
           <h3>Events</h3>
@@ -42,7 +42,7 @@ export function SpanPanel({ span, start, logCount, onLogs }: { span: SpanRow; st
         </>
       ) : null}
       <h3>Resource</h3>
-      <table className="kvt"><tbody>{Object.entries(span.resource).map(([k, v]) => <tr key={k}><td>{k}</td><td>{plain(show(v), 1000)}</td></tr>)}</tbody></table>
+      <table className="kvt"><tbody>{Object.entries(span.resource).map(([k, v]) => <tr key={k}><td><Key name={k} /></td><td>{plain(show(v), 1000)}</td></tr>)}</tbody></table>
       <div className="span-actions">
         <button type="button" className="btn primary" onClick={onLogs} data-testid="trace-logs">{logCount} log {logCount === 1 ? 'line' : 'lines'} of this trace</button>
         <Link className="btn" to={`/services/${encodeURIComponent(span.service_name)}`}>Service {span.service_name}</Link>
@@ -51,4 +51,9 @@ export function SpanPanel({ span, start, logCount, onLogs }: { span: SpanRow; st
       </div>
     </aside>
   );
+}
+
+/** A dotted name breaks after its dots and underscores. */
+function Key({ name }: { name: string }) {
+  return <>{name.split(/(?<=[._])/).map((part, i) => <Fragment key={i}>{i ? <wbr /> : null}{part}</Fragment>)}</>;
 }

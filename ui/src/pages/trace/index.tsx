@@ -48,6 +48,8 @@ function View({ data }: { data: TraceDetail }) {
     });
   }, [tree, folded, filter, errorsOnly]);
   const root = tree.nodes[0]?.span;
+  // What the caller waited for: spans handed over to a queue may end long after the answer.
+  const answered = root?.duration ?? tree.duration;
   const errors = data.spans.filter((s) => s.status_code === 'error').length;
   const services = new Set(data.spans.map((s) => s.service_name)).size;
   const selected = data.spans.find((s) => s.span_id === search.sel) ?? (largest ? data.spans.find((s) => s.span_id === largest[0]) : root);
@@ -81,7 +83,7 @@ function View({ data }: { data: TraceDetail }) {
       {slow && largest && tree.duration > 0 ? (
         <div className="banner info">
           <strong>Critical path</strong>
-          <span>{Math.round((largest[1] / tree.duration) * 100)}% of {nanoseconds(tree.duration)} is <button type="button" className="link-button mono" onClick={() => select(slow.span_id)}>{slow.name}</button> in {slow.service_name}{slow.status_code === 'error' ? ', which failed' : ''}.</span>
+          <span>{Math.round((largest[1] / Math.max(1, answered)) * 100)}% of {nanoseconds(answered)} is <button type="button" className="link-button mono" onClick={() => select(slow.span_id)}>{slow.name}</button> in {slow.service_name}{slow.status_code === 'error' ? ', which failed' : ''}.{tree.duration > answered * 1.05 ? ` Work handed over went on until ${nanoseconds(tree.duration)}.` : ''}</span>
         </div>
       ) : null}
       {tab === 'logs' ? <TraceLogs id={data.trace_id} /> : (
