@@ -20,6 +20,7 @@ pub(crate) struct Args {
     list: bool,
 }
 
+/// Name, what it is, how it is done.
 type Step = (&'static str, &'static str, fn() -> anyhow::Result<()>);
 
 /// What is run, in order.
@@ -28,6 +29,10 @@ const STEPS: &[Step] = &[
     ("ui", "the pages: types, unit tests, build, budgets", ui),
     ("tools", "what the tests of other languages need", tools),
     ("rust", "all Rust tests (unit, property, simulation, crash, server)", rust),
+];
+
+/// What is run when it is named: these need a quiet machine or minutes of their own.
+const BY_NAME: &[Step] = &[
     ("journey", "the demo with its drills, and the pages in a browser", journey),
     ("clippy", "lints, as errors", clippy),
 ];
@@ -37,14 +42,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         for (name, what, _) in STEPS {
             say(format!("{name:10} {what}"));
         }
+        for (name, what, _) in BY_NAME {
+            say(format!("{name:10} {what} (when named)"));
+        }
         return Ok(());
     }
     for step in &args.steps {
-        ensure!(STEPS.iter().any(|s| s.0 == step), "there is no step {step:?}; --list shows them");
+        ensure!(STEPS.iter().chain(BY_NAME).any(|s| s.0 == step), "there is no step {step:?}; --list shows them");
     }
     let started = Instant::now();
     let mut passed = 0;
-    for (name, what, work) in STEPS.iter().filter(|s| args.steps.is_empty() || args.steps.iter().any(|a| a == s.0)) {
+    let named = |s: &&Step| args.steps.iter().any(|a| a == s.0);
+    let by_default = STEPS.iter().filter(|s| args.steps.is_empty() || named(s));
+    for (name, what, work) in by_default.chain(BY_NAME.iter().filter(named)) {
         let step_started = Instant::now();
         say(format!("\n== {name}: {what}"));
         if let Err(error) = work() {
@@ -64,7 +74,7 @@ fn ui() -> anyhow::Result<()> {
     step("unit tests and budgets of the pages", command.args(["run", "test"]).current_dir(root().join("ui")))
 }
 
-/// A Python with DuckDB and the libraries of the worked examples, and the Go toolchain, each where it can be had.
+/// A Python with DuckDB and the libraries of the worked examples.
 fn tools() -> anyhow::Result<()> {
     let venv = target().join("python");
     let python = venv.join("bin/python");
@@ -82,15 +92,6 @@ fn tools() -> anyhow::Result<()> {
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(root().join("xtask/requirements.txt"));
     step("installing DuckDB and the libraries of the worked examples (pip)", &mut pip)?;
-    if !have("go", "version") {
-        // Optional: the test that needs it says that it was skipped.
-        if let Err(error) = install("Go with client_golang", &["golang-go", "golang-github-prometheus-client-golang-dev"]) {
-            say(format!("  {error:#}"));
-        }
-    }
-    if !have("chromium", "--version") {
-        install("Chromium", &["chromium", "fonts-liberation"])?;
-    }
     Ok(())
 }
 
@@ -113,6 +114,9 @@ fn rust() -> anyhow::Result<()> {
 }
 
 fn journey() -> anyhow::Result<()> {
+    if !have("chromium", "--version") {
+        install("Chromium", &["chromium", "fonts-liberation"])?;
+    }
     build_ui()?;
     build_binaries(&["skopos", "orders"])?;
     let folder = std::env::temp_dir().join(format!("skopos-journey-{}", std::process::id()));

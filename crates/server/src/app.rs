@@ -1,6 +1,6 @@
 //! What all handlers and tasks share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -145,9 +145,4 @@ impl App {
         self.telemetry.queries.fetch_add(1, Ordering::Relaxed);
         Ok((result, cost))
     }
-}
-
-/// A counter that only goes up.
-pub(crate) fn count(counter: &AtomicU64, n: u64) {
-    counter.fetch_add(n, Ordering::Relaxed);
 }

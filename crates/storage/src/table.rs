@@ -76,6 +76,7 @@ impl Schema {
     }
 
     /// A fixed column. A name that is not there is a programmer's error.
+    #[cfg(test)]
     pub(crate) fn column(&self, name: &str) -> Column {
         self.columns.read().iter().find(|c| c.name == name).cloned().expect("a fixed column of this table")
     }

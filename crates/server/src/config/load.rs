@@ -150,7 +150,7 @@ fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> 
     let name = path.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
     let base = path.as_ref().and_then(|p| p.parent()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let mut problems = Vec::new();
-    let mut each = |globs: &[String], what: &str, problems: &mut Vec<Problem>| -> Vec<(String, String)> {
+    let each = |globs: &[String], what: &str, problems: &mut Vec<Problem>| -> Vec<(String, String)> {
         let mut texts = Vec::new();
         for path in files(&base, globs, what, &name, problems) {
             match read(&path) {

@@ -102,7 +102,7 @@ pub(super) fn merge(inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs, sc
     }
     let mut encoder: Option<FileEncoder> = None;
     let mut order: Vec<(u32, u32)> = Vec::new();
-    let mut flush = |order: &mut Vec<(u32, u32)>, encoder: &mut Option<FileEncoder>| -> Result<(), StorageError> {
+    let flush = |order: &mut Vec<(u32, u32)>, encoder: &mut Option<FileEncoder>| -> Result<(), StorageError> {
         if order.is_empty() {
             return Ok(());
         }
@@ -204,7 +204,7 @@ impl<'a> MergeGroup<'a> {
         for (input, row) in &order {
             let range = &mut ranges[*input as usize];
             let row = *row as usize;
-            *range = if range.is_empty() { row..row + 1 } else { range.start.min(row)..range.end.max(row + 1) };
+            *range = if range.start >= range.end { row..row + 1 } else { range.start.min(row)..range.end.max(row + 1) };
         }
         let mut bases = Vec::with_capacity(ranges.len());
         let mut base = 0;

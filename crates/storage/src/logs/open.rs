@@ -146,7 +146,7 @@ impl OpenFile {
         let Some(first) = numbers.first() else { return Ok(Vec::new()) };
         let group = self.blocks[*first].group;
         let ranges = numbers.iter().map(|n| self.blocks[*n].start..self.blocks[*n].start + self.blocks[*n].rows);
-        let block = |number: &usize, columns| Block { file: Arc::clone(self), number: *number, start: self.blocks[*number].start, rows: self.blocks[*number].rows, columns };
+        let block = |number: &usize, columns| Block { file: Arc::clone(self), number: *number, start: self.blocks[*number].start, columns };
         if kinds.is_empty() {
             return Ok(numbers.iter().map(|n| block(n, Vec::new())).collect());
         }
@@ -169,7 +169,7 @@ impl OpenFile {
         }
         let mut batches = self.read(kinds, group, ranges.into_iter(), rows.len(), Some(ctx))?;
         let columns = batches.pop().filter(|_| batches.is_empty()).ok_or_else(|| format_error(&self.meta.file.path, "rows are missing"))?;
-        Ok(Block { file: Arc::clone(self), number: 0, start: rows[0], rows: rows.len(), columns })
+        Ok(Block { file: Arc::clone(self), number: 0, start: rows[0], columns })
     }
 
     /// The row group a row is in.
@@ -227,7 +227,6 @@ pub(super) struct Block {
     pub(super) number: usize,
     /// First row in the file.
     pub(super) start: usize,
-    pub(super) rows: usize,
     columns: Vec<(Kind, ArrayRef)>,
 }
 

@@ -97,11 +97,6 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether only services (and nothing else) decide.
-    pub(super) fn only_services(&self) -> bool {
-        self.cheap.is_empty() && self.costly.is_empty() && self.stream.is_none()
-    }
-
     /// The tests of levels, when only services and levels decide.
     pub(super) fn only_levels(&self) -> Option<Vec<&Test>> {
         let test = |part| if let &Part::Level(ref test, _) = part { Some(test) } else { None };

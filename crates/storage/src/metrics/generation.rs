@@ -70,10 +70,6 @@ impl Buffer {
         }
     }
 
-    /// Samples held; late ones may repeat a time.
-    pub(super) fn count(&self) -> usize {
-        self.chunks.iter().map(|c| c.times.count as usize).sum::<usize>() + self.tail.len() + self.late.len()
-    }
 }
 
 /// Buffers used again while reading.
