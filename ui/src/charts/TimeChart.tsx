@@ -87,12 +87,12 @@ export function TimeChart(props: TimeChartProps) {
     const options: uPlot.Options = {
       width: element.clientWidth || 600,
       height,
-      padding: [14, 24, 0, 0],
+      padding: [14, 32, 0, 0],
       cursor: { sync: { key: 'page' }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       legend: { show: false },
       scales: { x: { time: true, range: () => [bounds.from / 1000, bounds.to / 1000] }, y: { range: (_u, min, m) => [Number.isFinite(min) && min < 0 ? min * 1.08 : 0, Math.max(max ?? 0, threshold ? threshold.value * 1.15 : 0, (Number.isFinite(m) && m > 0 ? m : 1) * 1.08)] } },
       axes: [
-        { ...axis, values: (_u, splits) => splits.map((s) => clock(s * 1000, zone).slice(0, bounds.to - bounds.from < 600_000 ? 8 : 5)), space: 70, size: 28 },
+        { ...axis, values: (_u, splits) => splits.map((s) => clock(s * 1000, zone).slice(0, bounds.to - bounds.from < 600_000 ? 8 : 5)), space: 84, size: 28 },
         { ...axis, values: (_u, splits) => splits.map((v) => withUnit(v, unit)), size: (_u, values) => 18 + 6.8 * Math.max(3, ...(values ?? []).map((v) => v.length)), space: 34 },
       ],
       series: [{}, ...series.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? shade(s.rank) : 1, spanGaps: false, points: { show: false } }))],

@@ -50,7 +50,7 @@ export default function TracesPage() {
         <Async query={traces} skeleton={8}>
           {(data) => data.traces.length === 0 ? <Empty q={q} onPick={(value) => set({ q: value || undefined })} /> : (
             <table className="dense rows">
-              <thead><tr><th>start ({zoneName(zone)})</th><th>root</th><th className="r">duration</th><th className="wide" /><th className="r">spans</th><th className="r">errors</th><th className="wide">services</th></tr></thead>
+              <thead><tr><th>start ({zoneName(zone)})</th><th>root</th><th className="r">duration</th><th className="wide" /><th className="r wide">spans</th><th className="r">errors</th><th className="wide">services</th></tr></thead>
               <tbody>{data.traces.map((t) => <Row key={t.trace_id} t={t} selected={t.trace_id === search.sel} slowest={slowest} />)}</tbody>
             </table>
           )}
@@ -69,7 +69,7 @@ function Row({ t, selected, slowest }: { t: TraceSummary; selected: boolean; slo
       <td><Link to={`/traces/${t.trace_id}`} search={sel ? { sel } : {}}><strong>{t.root_service || '(still arriving)'}</strong> {t.root_name}</Link></td>
       <td className="r num">{nanoseconds(t.duration)}</td>
       <td className="wide"><div className="minibar"><div style={{ width: `${Math.max(1, (t.duration / slowest) * 100)}%` }} /></div></td>
-      <td className="r num">{count(t.spans)}</td>
+      <td className="r num wide">{count(t.spans)}</td>
       <td className={`r num ${t.errors ? 't-crit' : ''}`}>{t.errors ? `✕ ${t.errors}` : '0'}</td>
       <td className="wide sub">{Object.entries(t.services).map(([s, n]) => `${s} ${n}`).join(', ')}</td>
     </tr>

@@ -71,7 +71,7 @@ function Tiles({ data, name }: { data: ServiceDetail; name: string }) {
       <div className="panel tile c3" title={note?.notes.join('; ')}>
         <div className="k">Headroom at 60% CPU{note?.provisional ? ' · provisional' : ''}</div>
         <div className="v">{note?.headroom === null || note?.headroom === undefined ? '—' : `${significant(note.headroom + 1)}×`}</div>
-        <div className="d">{note ? (note.safe_rps ? `${significant(note.rps.current)} of ${significant(note.safe_rps)} req/s` : (note.notes[note.notes.length - 1] ?? `${significant(note.rps.current)} req/s`)) : capacity.isError ? 'no capacity figures yet' : '…'}</div>
+        <div className="d">{note ? (note.safe_rps ? `${significant(note.rps.current)} of ${significant(note.safe_rps)} req/s` : `${significant(note.rps.current)} req/s now; no headroom yet`) : capacity.isError ? 'no capacity figures yet' : '…'}</div>
       </div>
     </div>
   );
@@ -84,16 +84,17 @@ function Charts({ golden, name }: { golden: GoldenSignals; name: string }) {
   const explore = (expr: string) => <Link to="/explore/metrics" search={{ expr }}>Explore</Link>;
   const calls = `traces_spanmetrics_calls_total{service=${JSON.stringify(name)},span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"}`;
   const bucket = `traces_spanmetrics_duration_seconds_bucket{service=${JSON.stringify(name)},span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"}`;
+  const saturated = golden.saturation.series.length > 0;
   const slowest = golden.exemplars.find((e) => e.error) ?? golden.exemplars[0];
   return (
     <div className="grid charts">
       <div className="c6"><TimeChart title="Traffic by outcome" unit="rate" frame={golden.traffic} markers={golden.markers} errorSeries="error" actions={explore(`sum by (status_code) (rate(${calls}[1m]))`)} /></div>
       <div className="c6"><TimeChart title="Share of failed requests" unit="ratio" frame={golden.errors} markers={golden.markers} max={0.01} actions={explore(`sum(rate(${calls.replace('}', ',status_code="STATUS_CODE_ERROR"}')}[1m])) / sum(rate(${calls}[1m]))`)} /></div>
-      <div className="c6">
+      <div className={saturated ? 'c6' : 'c12'}>
         <TimeChart title="Latency percentiles" sub="points are traces: click one" unit="seconds" frame={golden.latency} markers={golden.markers} points={points} onPoint={open} shades actions={<>{slowest ? <Link to={`/traces/${slowest.trace_id}`} data-testid="exemplar">{slowest.error ? 'A failing trace' : 'The slowest trace'}</Link> : null} {explore(`histogram_quantile(0.99, sum by (le) (rate(${bucket}[1m])))`)}</>} />
       </div>
-      <div className="c6"><TimeChart title="Saturation" unit="ratio" frame={golden.saturation} markers={golden.markers} max={1} /></div>
-      <div className="foot c12"><Cost stats={golden.stats} /></div>
+      {saturated ? <div className="c6"><TimeChart title="Saturation" unit="ratio" frame={golden.saturation} markers={golden.markers} max={1} /></div> : null}
+      <div className="foot c12"><Cost stats={golden.stats} />{saturated ? null : ' · no saturation is reported by this service'}</div>
     </div>
   );
 }
