@@ -1,0 +1,29 @@
+//! The real process, from outside: every test starts `skopos` on free ports and folders of its own, and speaks to it
+//! as clients do. None of the server's code is linked here.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise; its line says where")]
+#![allow(clippy::print_stderr, reason = "says what was skipped")]
+
+#[path = "server/access.rs"]
+mod access;
+#[path = "server/bad_input.rs"]
+mod bad_input;
+#[path = "server/config.rs"]
+mod config;
+#[path = "server/duckdb.rs"]
+mod duckdb;
+#[path = "server/durability.rs"]
+mod durability;
+#[path = "server/grpc.rs"]
+mod grpc;
+#[path = "server/http.rs"]
+mod http;
+#[path = "server/json_lines.rs"]
+mod json_lines;
+#[path = "server/otlp.rs"]
+mod otlp;
+#[path = "server/process.rs"]
+mod process;
+#[path = "server/remote_write.rs"]
+mod remote_write;
+#[path = "server/telemetry.rs"]
+mod telemetry;
