@@ -156,7 +156,7 @@ fn real_expositions() {
         let Some(path) = shared(&format!("conformance/prometheus-textparse/{file}")) else { return };
         let body = std::fs::read(path).expect("conformance data is readable");
         // The files are fragments that benches repeat: those of OpenMetrics have no end mark.
-        let body = if format == Format::OpenMetrics && !body.ends_with(b"# EOF\n") { [&body[..], b"# EOF\n"].concat() } else { body };
+        let body = if format == Format::OpenMetrics && !body.trim_ascii_end().ends_with(b"# EOF") { [&body[..], b"# EOF\n"].concat() } else { body };
         let got = parsed(&body, format).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(got.batch.series.len() > at_least, "{file}: {} series", got.batch.series.len());
         let samples = body.split(|b| *b == b'\n').filter(|l| !l.is_empty() && l[0] != b'#').count();

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 use skopos_query::{QueryContext, QueryError, TimeRange};
 
-use super::services::quoted;
+use super::services::{job_matcher, quoted};
 use crate::app::App;
 use crate::frame::{SeriesFrame, run_range};
 use crate::http::{ApiError, ApiResult};
@@ -109,14 +109,14 @@ fn first(frame: &SeriesFrame, name: &str) -> Vec<Option<f64>> {
 }
 
 fn compute(app: &Arc<App>, service: &str, now: i64, ctx: &QueryContext) -> Result<Option<CapacityNote>, QueryError> {
-    let s = quoted(service);
+    let (s, job) = (quoted(service), job_matcher(service));
     let rate = |w: &str| {
-        format!("sum(rate(traces_spanmetrics_calls_total{{service={s},span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"}}[{w}])) or sum(rate(http_requests_total{{job={s}}}[{w}]))")
+        format!("sum(rate(traces_spanmetrics_calls_total{{service={s},span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"}}[{w}])) or sum(rate(http_requests_total{{{job}}}[{w}]))")
     };
     let cpu = |w: &str| {
-        format!("sum(rate(process_cpu_seconds_total{{job={s}}}[{w}])) or sum(rate(process_cpu_seconds_total{{service_name={s}}}[{w}]))")
+        format!("sum(rate(process_cpu_seconds_total{{{job}}}[{w}]))")
     };
-    let limit = format!("sum(process_cpu_limit_cores{{job={s}}}) or sum(process_cpu_limit_cores{{service_name={s}}})");
+    let limit = format!("sum(process_cpu_limit_cores{{{job}}})");
     let p99 = format!("histogram_quantile(0.99, sum by (le) (rate(traces_spanmetrics_duration_seconds_bucket{{service={s},span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"}}[5m])))");
 
     // Look coarsely for how much history there is, then take 5-minute figures, or 30-second ones while it is young.

@@ -202,6 +202,18 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
+/// Matches the job of a service's own metrics: its name, with its namespace before it where OTLP brought them.
+pub fn job_matcher(service: &str) -> String {
+    let mut escaped = String::with_capacity(service.len());
+    for c in service.chars() {
+        if !c.is_alphanumeric() && !matches!(c, '-' | '_') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    format!("job=~{}", quoted(&format!("(.+/)?{escaped}")))
+}
+
 /// `GET /v1/services`
 #[utoipa::path(get, path = "/v1/services", tag = "services", params(RangeParams), responses((status = 200, description = "Services, worst first")))]
 pub async fn list(State(app): State<Arc<App>>, Query(params): Query<RangeParams>) -> ApiResult<Json<ServicesResponse>> {
@@ -415,13 +427,11 @@ pub async fn golden(
             let errors = run(&[("error ratio", &format!("(sum(rate({calls},status_code=\"STATUS_CODE_ERROR\"}}{w})) or vector(0)) / (sum(rate({calls}}}{w})) > 0)"))])?;
             let quantile = |q: &str| format!("histogram_quantile({q}, sum by (le) (rate({bucket}{w})))");
             let latency = run(&[("p50", &quantile("0.5")), ("p95", &quantile("0.95")), ("p99", &quantile("0.99"))])?;
-            // Names of the SDK and of Prometheus clients; a service is found by its job or its service label.
-            let by = |metric: &str| format!("({metric}{{job={s}}} or {metric}{{service={s}}} or {metric}{{service_name={s}}})");
-            let cpu = |m: &str| format!("({m}{{job={s}}} or {m}{{service_name={s}}})");
+            // Names of the SDK and of Prometheus clients.
+            let job = job_matcher(&service);
             let saturation = run(&[
-                ("cpu share", &format!("max(rate(process_cpu_seconds_total{{job={s}}}{w})) / (max({}) or vector(1))", cpu("process_cpu_limit_cores"))),
-                ("queue depth", &format!("max({})", by("queue_depth"))),
-                ("pool use", &format!("max({})", by("db_pool_utilization"))),
+                ("cpu share", &format!("max(rate(process_cpu_seconds_total{{{job}}}{w})) / max(process_cpu_limit_cores{{{job}}})")),
+                ("database pool in use", &format!("max(db_pool_utilization{{{job}}})")),
             ])?;
             let exemplars = exemplars(app, &service, range, ctx)?;
             Ok((traffic, errors, latency, saturation, exemplars))
@@ -469,6 +479,14 @@ mod tests {
         let query = format!("sum(rate(traces_spanmetrics_calls_total{{service={}}}[30s]))", quoted("a\"} or vector(1)#\\"));
         let expr = promql::parse(&query).expect("a name cannot break out of its string");
         assert_eq!(expr.selectors().len(), 1);
+    }
+
+    #[test]
+    fn jobs_with_and_without_namespace() {
+        assert_eq!(job_matcher("orders-api"), r#"job=~"(.+/)?orders-api""#);
+        let expr = promql::parse(&format!("up{{{}}}", job_matcher("a.b"))).expect("PromQL");
+        let matcher = &expr.selectors()[0].matchers.iter().find(|m| m.name == "job").expect("a job");
+        assert!(matcher.matches("shop/a.b") && matcher.matches("a.b") && !matcher.matches("axb"));
     }
 
     #[test]

@@ -106,10 +106,14 @@ pub fn load(path: Option<&Path>, now: i64, version: u64) -> Result<Loaded, Vec<P
 
 fn yaml_problem(file: &str, error: &serde_saphyr::Error) -> Problem {
     let line = error.location().map(|l| u32::try_from(l.line()).unwrap_or(u32::MAX));
-    let mut message = error.to_string().lines().next().unwrap_or("").to_owned();
-    if let Some(unknown) = between(&message, "unknown field `", "`") {
-        let known: Vec<&str> = message.split("expected").nth(1).map(|rest| rest.split('`').skip(1).step_by(2).collect()).unwrap_or_default();
-        let nearest = known.iter().map(|k| (strsim::jaro_winkler(unknown, k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
+    // The library puts its own "error: line L column C: " before the reason.
+    let first = error.to_string().lines().next().unwrap_or("").to_owned();
+    let reason = first.strip_prefix("error: ").unwrap_or(&first);
+    let reason = reason.strip_prefix("line ").and_then(|r| r.split_once(": ")).map_or(reason, |(_, rest)| rest);
+    let mut message = reason.to_owned();
+    if let Some((unknown, known)) = between(&message, "unknown field `", "`").zip(message.split("expected one of ").nth(1)) {
+        let names = known.split(',').map(|k| k.trim().trim_matches('`'));
+        let nearest = names.map(|k| (strsim::jaro_winkler(unknown, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((_, name)) = nearest.filter(|(score, _)| *score > 0.8) {
             message = format!("{message} (did you mean `{name}`?)");
         }
