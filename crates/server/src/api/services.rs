@@ -38,6 +38,8 @@ pub enum Health {
 const ERROR_RATIO_WARNING: f64 = 0.01;
 /// Above this share it counts as broken.
 const ERROR_RATIO_CRITICAL: f64 = 0.05;
+/// What counts as the present for a verdict (5 minutes, nanoseconds).
+const PRESENT: i64 = 300_000_000_000;
 /// Points of a sparkline.
 const SPARK_POINTS: i64 = 30;
 
@@ -283,31 +285,41 @@ pub struct ServiceDetail {
 pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(params): Query<RangeParams>) -> ApiResult<Json<ServiceDetail>> {
     let range = params.range(&app)?;
     let service = name.clone();
-    let ((summary, routes, edges, instances), stats) = app
+    // Health is a thing of the present, whatever range the figures are over.
+    let present = TimeRange { start: range.start.max(range.end - PRESENT), end: range.end };
+    let (found, stats) = app
         .query(move |app, ctx| {
-            let Some(summary) = read_services(app, range, &params, Some(&service), ctx)?.into_iter().find(|s| s.name == service) else {
-                return Ok(None.map(|s: ServiceSummary| (s, Vec::new(), Vec::new(), Vec::new())));
-            };
+            let by_name = |range| read_services(app, range, &params, Some(&service), ctx).map(|all| all.into_iter().find(|s| s.name == service));
+            let Some(mut summary) = by_name(range)? else { return Ok(None) };
+            let now = by_name(present)?;
+            if let Some(now) = &now {
+                summary.health = now.health;
+                summary.reason.clone_from(&now.reason);
+            }
             let own = params.in_environment(and([inbound(), equal(Field::Service, &service)]));
-            let mut routes = app.store.traces().red(range, &own, &["name".to_owned(), "kind".to_owned()], ctx)?;
+            let by = ["name".to_owned(), "kind".to_owned()];
+            let mut routes = app.store.traces().red(range, &own, &by, ctx)?;
             routes.sort_by_key(|r| std::cmp::Reverse(r.count));
             routes.truncate(50);
+            let routes_now = app.store.traces().red(present, &own, &by, ctx)?;
             let edges = app.store.traces().edges(range, Some(&service), ctx)?;
+            let edges_now = app.store.traces().edges(present, Some(&service), ctx)?;
             let mine = params.in_environment(equal(Field::Service, &service));
             let instances = app.store.traces().red(range, &mine, &["service.instance.id".to_owned(), "service.version".to_owned()], ctx)?;
-            Ok(Some((summary, routes, edges, instances)))
+            Ok(Some((summary, now, (routes, routes_now), (edges, edges_now), instances)))
         })
-        .await
-        .and_then(|(found, stats)| match found {
-            Some(found) => Ok((found, stats)),
-            None => Err(ApiError::not_found(format!("{name:?} has sent nothing in this range"))),
-        })?;
+        .await?;
+    let Some((summary, now, (routes, routes_now), (edges, edges_now), instances)) = found else {
+        return Err(ApiError::not_found(format!("{name:?} has sent nothing in this range")));
+    };
     let deploys = markers(&app, range, Some(&name)).await?;
     let routes: Vec<Figures> = routes.iter().map(|r| Figures::route(r, range)).collect();
     let mut dependencies: Vec<Figures> = edges.iter().map(|e| Figures::edge(e, &name, range)).collect();
     dependencies.sort_by(|a, b| b.error_ratio.total_cmp(&a.error_ratio).then(b.rate.total_cmp(&a.rate)));
     let facts = app.reliability.service_facts(&name);
-    let verdict = verdict(&summary, &routes, &dependencies, &deploys, &facts);
+    let routes_now: Vec<Figures> = routes_now.iter().map(|r| Figures::route(r, present)).collect();
+    let dependencies_now: Vec<Figures> = edges_now.iter().map(|e| Figures::edge(e, &name, present)).collect();
+    let verdict = verdict(now.as_ref().unwrap_or(&summary), &routes_now, &dependencies_now, &deploys, &facts);
     let instances = instances
         .iter()
         .filter(|r| r.group.first().is_some_and(|id| !id.is_empty()))
