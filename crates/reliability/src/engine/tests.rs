@@ -149,11 +149,11 @@ fn ten_percent_errors_are_paged_after_nine_and_a_half_minutes() {
 #[test]
 fn mission_rules_pend_and_fire() {
     let shared = std::env::var("SKOPOS_SHARED").map_or_else(|_| std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), std::path::PathBuf::from);
-    let file = [shared, "/work/shared".into()].into_iter().map(|dir| dir.join("mission-examples/slo.rules.yml")).find(|p| p.exists());
-    let Some(file) = file else {
+    let file = shared.join("mission-examples/slo.rules.yml");
+    if !file.exists() {
         eprintln!("skipped: no conformance data");
         return;
-    };
+    }
     let text = std::fs::read_to_string(file).expect("readable");
     let runbook = RunbookFacts { id: "orders-api-slo-burn".into(), owner: Some("team-orders".into()), service: Some("orders-api".into()), impact: Some("No orders.".into()), alerts: Vec::new() };
     let (groups, findings) = parse_rules("slo.rules.yml", &text, RuleSource::Prometheus, &[runbook]);
