@@ -72,7 +72,14 @@ impl System {
 
         say(format!("· starting the Orders system on http://{orders} with {rate} requests per second"));
         let mut system = Command::new(binary("orders"));
-        system.arg("system").arg("--data").arg(folder.join("orders")).args(["--listen", &orders, "--admin-key", admin_key, "--rate", &rate.to_string()]);
+        system.arg("system").arg("--data").arg(folder.join("orders")).args([
+            "--listen",
+            &orders,
+            "--admin-key",
+            admin_key,
+            "--rate",
+            &rate.to_string(),
+        ]);
         system.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{otlp_http}")).env("SKOPOS_ENV", "demo");
         children.start("orders", &mut system, &folder.join("orders.log"))?;
         wait_ready("orders", &orders, "/readyz", Duration::from_secs(60), &mut children)?;

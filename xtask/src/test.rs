@@ -32,10 +32,7 @@ const STEPS: &[Step] = &[
 ];
 
 /// What is run when it is named: these need a quiet machine or minutes of their own.
-const BY_NAME: &[Step] = &[
-    ("journey", "the demo with its drills, and the pages in a browser", journey),
-    ("clippy", "lints, as errors", clippy),
-];
+const BY_NAME: &[Step] = &[("journey", "the demo with its drills, and the pages in a browser", journey), ("clippy", "lints, as errors", clippy)];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.list {
@@ -128,7 +125,10 @@ fn journey() -> anyhow::Result<()> {
     ensure!(status == 200, "GET /v1/drills answered {status}");
     let mut browser = Command::new("node");
     browser.arg("e2e/run.mjs").current_dir(root().join("ui"));
-    browser.env("SKOPOS_URL", format!("http://{}", system.skopos)).env("ORDERS_URL", format!("http://{}", system.orders)).env("SKOPOS_KEY_FILE", &system.key_file);
+    browser
+        .env("SKOPOS_URL", format!("http://{}", system.skopos))
+        .env("ORDERS_URL", format!("http://{}", system.orders))
+        .env("SKOPOS_KEY_FILE", &system.key_file);
     browser.env("SKOPOS_BIN", binary("skopos"));
     step("the pages in a browser", &mut browser)?;
     system.stop();

@@ -27,6 +27,7 @@ const LINES_MAX: usize = 800;
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut findings = Vec::new();
     borders(&mut findings)?;
+    format(&mut findings)?;
     let mut files = Vec::new();
     collect(&root(), &mut files);
     for file in &files {
@@ -51,6 +52,19 @@ fn borders(findings: &mut Vec<String>) -> anyhow::Result<()> {
         let has = String::from_utf8_lossy(&tree.stdout).lines().any(|l| l.split(' ').next() == Some(forbidden));
         if has {
             findings.push(format!("{package} must not depend on {forbidden}: {why}"));
+        }
+    }
+    Ok(())
+}
+
+/// One form for all code, so that changes show what changed.
+fn format(findings: &mut Vec<String>) -> anyhow::Result<()> {
+    let check = cargo().args(["fmt", "--all", "--", "--check", "--files-with-diff"]).output()?;
+    if !check.status.success() {
+        let files = String::from_utf8_lossy(&check.stdout);
+        findings.extend(files.lines().map(|file| format!("{file}: not in the common form; run cargo fmt --all")));
+        if files.trim().is_empty() {
+            findings.push(format!("cargo fmt: {}", String::from_utf8_lossy(&check.stderr).trim()));
         }
     }
     Ok(())
@@ -90,7 +104,8 @@ fn check_file(path: &Path, findings: &mut Vec<String>) {
             ("SystemTime::now", "ask a Clock: time is an argument"),
             (".only(", "a focused test hides the others"),
         ] {
-            let clock = banned == "SystemTime::now" && (name.starts_with("crates/sdk/") || name.starts_with("examples/") || name.ends_with("model/src/clock.rs"));
+            let clock = banned == "SystemTime::now"
+                && (name.starts_with("crates/sdk/") || name.starts_with("examples/") || name.ends_with("model/src/clock.rs"));
             if code && !clock && line.contains(banned) && !line.trim_start().starts_with("//") {
                 findings.push(format!("{name}:{}: {banned}: {instead}", number + 1));
             }
@@ -108,7 +123,8 @@ fn check_paths(document: &str, findings: &mut Vec<String>) {
         return;
     };
     for quoted in text.split('`').skip(1).step_by(2) {
-        let is_path = quoted.contains('/') && !quoted.contains([' ', '<', '{', '*', ':', '(']) && !quoted.starts_with('/') && !quoted.starts_with("http");
+        let is_path =
+            quoted.contains('/') && !quoted.contains([' ', '<', '{', '*', ':', '(']) && !quoted.starts_with('/') && !quoted.starts_with("http");
         if is_path && !root().join(quoted).exists() {
             findings.push(format!("{document} names {quoted}, which is not there"));
         }

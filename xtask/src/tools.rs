@@ -33,7 +33,11 @@ pub(crate) fn have(program: &str, argument: &str) -> bool {
 pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     let started = Instant::now();
     say(format!("· {what}"));
-    let status = command.stdin(Stdio::null()).stdout(std::io::stderr()).status().with_context(|| format!("{what}: cannot start {:?}", command.get_program()))?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("{what}: cannot start {:?}", command.get_program()))?;
     ensure!(status.success(), "{what} failed ({status})");
     say(format!("  done in {} s", started.elapsed().as_secs()));
     Ok(())
@@ -61,7 +65,12 @@ fn newest(path: &Path) -> Option<std::time::SystemTime> {
     if meta.is_file() {
         return meta.modified().ok();
     }
-    std::fs::read_dir(path).ok()?.flatten().filter(|e| e.file_name() != "node_modules" && e.file_name() != "dist").filter_map(|e| newest(&e.path())).max()
+    std::fs::read_dir(path)
+        .ok()?
+        .flatten()
+        .filter(|e| e.file_name() != "node_modules" && e.file_name() != "dist")
+        .filter_map(|e| newest(&e.path()))
+        .max()
 }
 
 /// Builds the pages when they are older than their sources; npm is installed with apt where that is possible.

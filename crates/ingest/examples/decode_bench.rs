@@ -75,12 +75,9 @@ fn main() {
     let limits = IngestLimits::default();
     let cache = Cache::default();
     let ctx = Context::new(&limits, 0, &cache);
-    for (file, protocol) in [
-        ("logs", Protocol::OtlpLogs),
-        ("traces", Protocol::OtlpTraces),
-        ("metrics", Protocol::RemoteWrite),
-        ("otlp-metrics", Protocol::OtlpMetrics),
-    ] {
+    for (file, protocol) in
+        [("logs", Protocol::OtlpLogs), ("traces", Protocol::OtlpTraces), ("metrics", Protocol::RemoteWrite), ("otlp-metrics", Protocol::OtlpMetrics)]
+    {
         if std::env::args().nth(2).is_some_and(|only| only != file) {
             continue;
         }

@@ -119,9 +119,7 @@ mod tests {
     #[test]
     fn bombs_stop_at_the_limit() {
         let zeros = vec![0u8; 10 << 20];
-        for (encoding, body) in
-            [(Encoding::Gzip, gzip(&zeros)), (Encoding::Zstd, zstd::encode_all(&zeros[..], 1).expect("to memory"))]
-        {
+        for (encoding, body) in [(Encoding::Gzip, gzip(&zeros)), (Encoding::Zstd, zstd::encode_all(&zeros[..], 1).expect("to memory"))] {
             let error = encoding.decompress(&body, 1 << 20).expect_err("over the limit");
             assert!(error.is_too_large(), "{error}");
         }

@@ -61,8 +61,6 @@ pub fn decode(
         Protocol::OtlpTracesJson => otlp::traces::decode(&otlp::traces_to_protobuf(body)?, ctx)?.map(Batch::Spans),
         Protocol::OtlpMetricsJson => otlp::metrics::decode(&otlp::metrics_to_protobuf(body)?, ctx, resolver)?.map(Batch::Samples),
         Protocol::RemoteWrite => remote_write::decode(body, ctx, resolver)?.map(Batch::Samples),
-        Protocol::JsonLines => {
-            json_lines::decode(body, &json_lines::Parameters::from_query(parameters), ctx).map(Batch::Logs)
-        }
+        Protocol::JsonLines => json_lines::decode(body, &json_lines::Parameters::from_query(parameters), ctx).map(Batch::Logs),
     })
 }

@@ -75,9 +75,7 @@ pub fn parse(body: &[u8], format: Format, options: &ScrapeOptions<'_>) -> Result
         line: 1 + memchr::memchr_iter(b'\n', &body[..fault.at.min(body.len())]).count(),
         reason: fault.reason,
     };
-    let text = std::str::from_utf8(body).map_err(|error| {
-        fault(body, Fault { at: error.valid_up_to(), reason: "expected UTF-8 text".to_owned() })
-    })?;
+    let text = std::str::from_utf8(body).map_err(|error| fault(body, Fault { at: error.valid_up_to(), reason: "expected UTF-8 text".to_owned() }))?;
     let mut builder = Builder { options, scrape: Scrape::default(), families: HashMap::new(), seen: HashSet::new(), rejected: Vec::new() };
     let mut cursor = Cursor::new(text);
     match format {

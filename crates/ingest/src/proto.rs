@@ -74,12 +74,9 @@ impl fmt::Display for ProtoError {
             Problem::VarintTooLong => f.write_str("expected a varint of at most 10 bytes"),
             Problem::BadTag => f.write_str("expected a field number between 1 and 536870911"),
             Problem::BadWireType(found) => write!(f, "wire type {found} does not exist"),
-            Problem::WireType { message, field, found, expected } => write!(
-                f,
-                "field {field} of {message} has wire type {}, expected {}",
-                wire_name(found),
-                wire_name(expected)
-            ),
+            Problem::WireType { message, field, found, expected } => {
+                write!(f, "field {field} of {message} has wire type {}, expected {}", wire_name(found), wire_name(expected))
+            }
             Problem::Utf8 => f.write_str("expected UTF-8 text"),
             Problem::Group => f.write_str("a group is not closed, was not begun, or is nested too deep"),
             Problem::Packed => f.write_str("length of a packed field is no multiple of its elements' length"),
@@ -216,11 +213,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(self.error(if rest.len() >= 10 {
-            Problem::VarintTooLong
-        } else {
-            Problem::Truncated { needed: rest.len() + 1, left: rest.len() }
-        }))
+        Err(self.error(if rest.len() >= 10 { Problem::VarintTooLong } else { Problem::Truncated { needed: rest.len() + 1, left: rest.len() } }))
     }
 
     #[inline(always)]
@@ -466,7 +459,11 @@ mod tests {
         let mut reader = Reader::new(body);
         let mut fields = 0;
         while let Some(tag) = reader.tag()? {
-            if tag == varint(1) { reader.varint().map(drop)? } else { reader.skip(tag, &NONE)? }
+            if tag == varint(1) {
+                reader.varint().map(drop)?
+            } else {
+                reader.skip(tag, &NONE)?
+            }
             fields += 1;
         }
         Ok(fields)

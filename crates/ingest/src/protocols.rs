@@ -141,10 +141,7 @@ mod tests {
             assert_eq!(got.map(|row| row.protocol), expected, "{path} {content_type:?}");
         }
         let error = find("/v1/logs", Some("text/html")).expect_err("no such type").to_string();
-        assert_eq!(
-            error,
-            "unsupported content type \"text/html\": expected one of application/x-protobuf, application/protobuf, application/json"
-        );
+        assert_eq!(error, "unsupported content type \"text/html\": expected one of application/x-protobuf, application/protobuf, application/json");
     }
 
     #[test]

@@ -6,8 +6,7 @@
 use std::cell::RefCell;
 
 use skopos_model::{
-    Decoded, Exemplar, IngestLimits, Labels, MetricKind, MetricMetadata, Rejected, SampleBatch, SeriesId, SeriesResolver, SpanId,
-    TimeSeries, TraceId,
+    Decoded, Exemplar, IngestLimits, Labels, MetricKind, MetricMetadata, Rejected, SampleBatch, SeriesId, SeriesResolver, SpanId, TimeSeries, TraceId,
 };
 
 use crate::compression::snappy_block;

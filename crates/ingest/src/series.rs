@@ -15,10 +15,7 @@ pub(crate) enum Invalid {
 }
 
 /// Checks labels sorted by name: a metric name, no empty or doubled names, within the limits.
-pub(crate) fn check_labels<'a>(
-    labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
-    limits: &IngestLimits,
-) -> Result<(), Invalid> {
+pub(crate) fn check_labels<'a>(labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>, limits: &IngestLimits) -> Result<(), Invalid> {
     let refuse = |reason, text| Err(Invalid::Refused(reason, text));
     let count = labels.len();
     if count > limits.labels_max {

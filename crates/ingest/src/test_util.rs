@@ -7,8 +7,8 @@ use skopos_model::{Labels, SeriesId, SeriesResolver};
 
 /// Folder of the conformance data: `SKOPOS_SHARED`, else `shared` beside the workspace.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("SKOPOS_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
+    let root =
+        std::env::var_os("SKOPOS_SHARED").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
     let path = root.join(path);
     if !path.exists() {
         eprintln_skipped();

@@ -363,10 +363,7 @@ impl AttrColumns {
 
     /// All attributes of one row, in column order. For single rows (a page of results), not for scans.
     pub fn row(&self, row: u32) -> Vec<(&str, AttrValue)> {
-        self.columns
-            .iter()
-            .filter_map(|c| c.rows.binary_search(&row).ok().map(|at| (&*c.key, c.values.get(at))))
-            .collect()
+        self.columns.iter().filter_map(|c| c.rows.binary_search(&row).ok().map(|at| (&*c.key, c.values.get(at)))).collect()
     }
 
     /// Bytes of memory held.
@@ -391,10 +388,7 @@ mod tests {
         a.push_str(2, "http.status", "twice");
         assert_eq!(a.columns().len(), 3);
         assert_eq!(a.row(1), []);
-        assert_eq!(
-            a.row(2),
-            [("http.status", AttrValue::Int(500)), ("http.status", AttrValue::Str("odd".into()))]
-        );
+        assert_eq!(a.row(2), [("http.status", AttrValue::Int(500)), ("http.status", AttrValue::Str("odd".into()))]);
     }
     #[test]
     fn a_refused_row_leaves_nothing() {

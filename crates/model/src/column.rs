@@ -55,8 +55,7 @@ impl StrColumn {
     /// Whether every string is UTF-8.
     pub fn is_text(&self) -> bool {
         self.bytes.is_ascii()
-            || std::str::from_utf8(&self.bytes)
-                .is_ok_and(|all| self.offsets.iter().all(|offset| all.is_char_boundary(*offset as usize)))
+            || std::str::from_utf8(&self.bytes).is_ok_and(|all| self.offsets.iter().all(|offset| all.is_char_boundary(*offset as usize)))
     }
 
     /// Appends text to the string that the next [`Self::end_row`] closes.

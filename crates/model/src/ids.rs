@@ -93,10 +93,7 @@ macro_rules! id {
         impl FromStr for $name {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
-                Self::from_hex(text.as_bytes()).ok_or_else(|| IdError {
-                    text: text.chars().take(64).collect(),
-                    expected: $len * 2,
-                })
+                Self::from_hex(text.as_bytes()).ok_or_else(|| IdError { text: text.chars().take(64).collect(), expected: $len * 2 })
             }
         }
 

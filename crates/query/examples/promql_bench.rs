@@ -133,7 +133,12 @@ fn main() -> Result<(), QueryError> {
         ("c", "histogram_quantile(0.99, sum by (le, route)(rate(http_request_duration_seconds_bucket[5m])))".to_owned(), 30, 9.3),
         ("d2", "topk(10, sum by (pod)(rate(network_receive_bytes_total[5m])))".to_owned(), 30, f64::NAN),
         ("f", format!("sum(rate({all}[5m]))"), 60, 24.5),
-        ("f2", "sum(rate({__name__=~\"http_requests_total|http_request_duration_seconds_bucket|http_request_duration_seconds_count\"}[5m]))".to_owned(), 60, 10.5),
+        (
+            "f2",
+            "sum(rate({__name__=~\"http_requests_total|http_request_duration_seconds_bucket|http_request_duration_seconds_count\"}[5m]))".to_owned(),
+            60,
+            10.5,
+        ),
         ("h", format!("sum({all})"), 60, 15.4),
     ] {
         if only.as_ref().is_some_and(|o| o != name) {
@@ -144,11 +149,8 @@ fn main() -> Result<(), QueryError> {
         for _ in 0..rounds {
             let ctx = QueryContext::new(QueryLimits::default(), Instant::now());
             let begun = clock(store.started);
-            let out = if step == 0 {
-                engine.instant(&store, &expr, end, &ctx)?
-            } else {
-                engine.range(&store, &expr, START, end, step * 1000, &ctx)?
-            };
+            let out =
+                if step == 0 { engine.instant(&store, &expr, end, &ctx)? } else { engine.range(&store, &expr, START, end, step * 1000, &ctx)? };
             total += clock(store.started) - begun;
             let mut text = String::new();
             json::write_value(&mut text, &out.value);

@@ -25,13 +25,7 @@ pub struct QueryLimits {
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        Self {
-            samples_max: 200_000_000,
-            series_max: 2_000_000,
-            points_max: 11_000,
-            rows_max: 100_000,
-            timeout: Duration::from_secs(120),
-        }
+        Self { samples_max: 200_000_000, series_max: 2_000_000, points_max: 11_000, rows_max: 100_000, timeout: Duration::from_secs(120) }
     }
 }
 

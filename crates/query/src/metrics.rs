@@ -47,9 +47,7 @@ impl Matcher {
         let value = value.into();
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => {
-                Some(regex::Regex::new(&format!("^(?s:{value})$")).map_err(|e| e.to_string())?)
-            }
+            MatchOp::Regex | MatchOp::NotRegex => Some(regex::Regex::new(&format!("^(?s:{value})$")).map_err(|e| e.to_string())?),
         };
         Ok(Self { name: name.into(), op, value, regex })
     }

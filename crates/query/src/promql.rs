@@ -5,29 +5,32 @@
 //! aggregations take rows as they are computed. The functions are a table, [`FUNCTIONS`]. This module knows neither
 //! storage nor HTTP; [`json`] writes results in the shape of Prometheus' API.
 
-mod token;
-mod duration;
+mod aggregate;
 mod ast;
-mod parse;
+mod binary;
 mod check;
 mod display;
-mod functions;
-mod vector;
-mod sum;
-mod window;
-mod eval;
-mod aggregate;
-mod binary;
+mod duration;
 mod engine;
-mod output;
+mod eval;
+mod functions;
 pub mod json;
+mod output;
+mod parse;
+mod sum;
 #[cfg(test)]
 mod tests;
+mod token;
+mod vector;
+mod window;
 
 /// Label that holds the metric's name.
 pub(crate) const METRIC_NAME: &str = "__name__";
 
-pub use ast::{Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, Kind, Matching, Number, RangeSelector, Sampling, Selector, Shift, Subquery, Type};
+pub use ast::{
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, Kind, Matching, Number, RangeSelector, Sampling, Selector, Shift, Subquery,
+    Type,
+};
 pub use duration::{Duration, DurationOp};
 pub use engine::{Engine, EngineOptions};
 pub use functions::{FUNCTIONS, Function, by_name as function_by_name};

@@ -85,7 +85,13 @@ pub fn check(files: &[InputFile], options: &CheckOptions) -> Checked {
         let (runbook, mut findings) = parse_runbook(&file.path, &file.text, options.actions.as_ref());
         if let Some(runbook) = runbook {
             match out.runbooks.iter().find(|r| r.id == runbook.id) {
-                Some(other) => findings.push(finding(&file.path, Some(2), "id", format!("runbook `{}` stands in {} already", runbook.id, other.file), FindingSeverity::Error)),
+                Some(other) => findings.push(finding(
+                    &file.path,
+                    Some(2),
+                    "id",
+                    format!("runbook `{}` stands in {} already", runbook.id, other.file),
+                    FindingSeverity::Error,
+                )),
                 None => out.runbooks.push(runbook),
             }
         }
@@ -100,7 +106,13 @@ pub fn check(files: &[InputFile], options: &CheckOptions) -> Checked {
                 let (slos, mut findings) = parse_slos(&file.path, &file.text, &slo_options);
                 for slo in slos {
                     match out.slos.iter().find(|s| s.id == slo.id) {
-                        Some(other) => findings.push(finding(&file.path, Some(slo.line), "metadata.name", format!("SLO `{}` stands in {} already", slo.id, other.file), FindingSeverity::Error)),
+                        Some(other) => findings.push(finding(
+                            &file.path,
+                            Some(slo.line),
+                            "metadata.name",
+                            format!("SLO `{}` stands in {} already", slo.id, other.file),
+                            FindingSeverity::Error,
+                        )),
                         None => out.slos.push(slo),
                     }
                 }
@@ -119,8 +131,14 @@ pub fn check(files: &[InputFile], options: &CheckOptions) -> Checked {
         };
         by_file.insert(i, findings);
     }
-    let known: Vec<&str> =
-        out.groups.iter().flat_map(|g| &g.rules).filter(|r| r.alerting().is_some()).map(|r| r.name.as_str()).chain(out.slos.iter().map(|s| s.alert_name.as_str())).collect();
+    let known: Vec<&str> = out
+        .groups
+        .iter()
+        .flat_map(|g| &g.rules)
+        .filter(|r| r.alerting().is_some())
+        .map(|r| r.name.as_str())
+        .chain(out.slos.iter().map(|s| s.alert_name.as_str()))
+        .collect();
     // Where no rules are at hand (one runbook checked by itself) nothing can be said about its alerts.
     if !known.is_empty() {
         for (i, file) in files.iter().enumerate().filter(|(_, f)| f.kind == FileKind::Runbook) {
@@ -172,11 +190,14 @@ mod tests {
     use crate::runbooks::test_runbook;
 
     fn rules(alert: &str) -> String {
-        format!("groups:\n- name: g\n  rules:\n  - alert: {alert}\n    expr: up == 0\n    labels: {{severity: page}}\n    annotations: {{summary: s, runbook: 'See runbook: orders-api-slo-burn'}}\n")
+        format!(
+            "groups:\n- name: g\n  rules:\n  - alert: {alert}\n    expr: up == 0\n    labels: {{severity: page}}\n    annotations: {{summary: s, runbook: 'See runbook: orders-api-slo-burn'}}\n"
+        )
     }
 
     fn run(files: &[(&str, String, FileKind)], options: &CheckOptions) -> (Checked, Vec<String>) {
-        let files: Vec<InputFile> = files.iter().map(|(path, text, kind)| InputFile { path: (*path).into(), text: text.clone(), kind: *kind }).collect();
+        let files: Vec<InputFile> =
+            files.iter().map(|(path, text, kind)| InputFile { path: (*path).into(), text: text.clone(), kind: *kind }).collect();
         let checked = check(&files, options);
         let findings = checked.findings.iter().map(ToString::to_string).collect();
         (checked, findings)
@@ -232,7 +253,9 @@ mod tests {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let (groups, findings) = parse_rules(&path.display().to_string(), &text, RuleSource::Prometheus, &[]);
                 rules += groups.iter().map(|g| g.rules.len()).sum::<usize>();
-                faults.extend(findings.into_iter().filter(|f| f.severity == FindingSeverity::Error || f.message.starts_with("template")).map(|f| f.to_string()));
+                faults.extend(
+                    findings.into_iter().filter(|f| f.severity == FindingSeverity::Error || f.message.starts_with("template")).map(|f| f.to_string()),
+                );
             }
         }
         assert!(rules > 500, "{rules} rules");

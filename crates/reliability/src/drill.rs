@@ -284,19 +284,36 @@ mod tests {
         assert_eq!(drill.observe(DrillObservation::Baseline { clean: false, evidence: seen("") }, SECOND), [DrillAction::CheckBaseline]);
         assert_eq!(drill.observe(DrillObservation::Baseline { clean: true, evidence: seen("0 errors") }, 10 * SECOND), [DrillAction::Inject]);
         assert_eq!(drill.observe(DrillObservation::Injected { evidence: seen("10 % on all routes") }, 11 * SECOND), [DrillAction::Watch]);
-        let early = DrillObservation::Alert { fingerprint: "00ff".into(), active_at: 0, fired_at: Some(0), resolved_at: Some(5_000), evidence: seen("an older alert") };
+        let early = DrillObservation::Alert {
+            fingerprint: "00ff".into(),
+            active_at: 0,
+            fired_at: Some(0),
+            resolved_at: Some(5_000),
+            evidence: seen("an older alert"),
+        };
         assert_eq!(drill.observe(early, 12 * SECOND), [DrillAction::Watch]);
         assert_eq!(drill.observe(alert(None, None), 41 * SECOND), [DrillAction::Watch]);
         drill.observe(alert(Some(45 * SECOND), None), 46 * SECOND);
-        let delivered = |resolved, at| DrillObservation::Delivered { resolved, at, runbook_url: Some("http://s/runbooks/r".into()), evidence: seen("HTTP 200 from the webhook") };
+        let delivered = |resolved, at| DrillObservation::Delivered {
+            resolved,
+            at,
+            runbook_url: Some("http://s/runbooks/r".into()),
+            evidence: seen("HTTP 200 from the webhook"),
+        };
         assert_eq!(drill.observe(delivered(false, 50 * SECOND), 50 * SECOND), [DrillAction::WatchRun]);
         let verified = DrillObservation::Verified { holds: true, at: 46 * SECOND, runbook: "r".into(), evidence: seen("value > 0.01: true") };
         assert_eq!(drill.observe(verified, 51 * SECOND), [DrillAction::Mitigate]);
-        assert_eq!(drill.observe(DrillObservation::Mitigated { at: 55 * SECOND, evidence: seen("flag off") }, 55 * SECOND), [DrillAction::CheckEffect]);
+        assert_eq!(
+            drill.observe(DrillObservation::Mitigated { at: 55 * SECOND, evidence: seen("flag off") }, 55 * SECOND),
+            [DrillAction::CheckEffect]
+        );
         assert_eq!(drill.observe(DrillObservation::Stopped { evidence: seen("0 errors") }, 60 * SECOND), [DrillAction::Watch]);
         drill.observe(alert(Some(45 * SECOND), Some(90 * SECOND)), 91 * SECOND);
         assert_eq!(drill.observe(delivered(true, 95 * SECOND), 95 * SECOND), [DrillAction::CheckRollback]);
-        assert_eq!(drill.observe(DrillObservation::RollbackPossible { evidence: seen("would call orders-flag") }, 96 * SECOND), [DrillAction::CleanUp]);
+        assert_eq!(
+            drill.observe(DrillObservation::RollbackPossible { evidence: seen("would call orders-flag") }, 96 * SECOND),
+            [DrillAction::CleanUp]
+        );
         assert!(drill.is_finished());
         assert!(drill.tick(1_000 * SECOND).is_empty());
         let report = drill.report();
@@ -322,7 +339,8 @@ mod tests {
               time to page        39.0s
               time to mitigate    44.0s
               time to resolve     79.0s
-        "#]].assert_eq(&report.to_string());
+        "#]]
+        .assert_eq(&report.to_string());
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["hops"][3]["link"], "/alerts/00ff");
         assert_eq!(json["started"], "0");

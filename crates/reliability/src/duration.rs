@@ -1,15 +1,8 @@
 //! Durations as Prometheus writes them: `1h30m`, `500ms`, `0`.
 
 /// Units in the order they have to appear, with their milliseconds. A day has 24 hours, a year 365 days.
-const UNITS: [(&str, i64); 7] = [
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, i64); 7] =
+    [("y", 365 * 86_400_000), ("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Parses a Prometheus duration to milliseconds.
 ///

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use skopos_model::Labels;
 
 use crate::alerting::{
-    AlertPhase, AlertUpdate, EvalContext, EvalSample, Evaluation, RuleHealth, RuleState, Transition, evaluate_alerts, evaluate_recording, fingerprint, restore_alerts,
+    AlertPhase, AlertUpdate, EvalContext, EvalSample, Evaluation, RuleHealth, RuleState, Transition, evaluate_alerts, evaluate_recording,
+    fingerprint, restore_alerts,
 };
 use crate::effect::{Document, DocumentKind, Effect, Evaluate, JournalEntry, QueryId};
 use crate::notify::{Dispatcher, Routing};
@@ -173,7 +174,18 @@ impl Engine {
     /// An engine without rules.
     pub fn new(options: EngineOptions) -> Self {
         let dispatcher = Dispatcher::new(options.external_url.clone(), options.seed);
-        Self { options, groups: Vec::new(), states: BTreeMap::new(), slos: Vec::new(), dispatcher, runbooks: Vec::new(), actions: Actions::default(), runs: BTreeMap::new(), orphan_counts: BTreeMap::new(), restored_at: None }
+        Self {
+            options,
+            groups: Vec::new(),
+            states: BTreeMap::new(),
+            slos: Vec::new(),
+            dispatcher,
+            runbooks: Vec::new(),
+            actions: Actions::default(),
+            runs: BTreeMap::new(),
+            orphan_counts: BTreeMap::new(),
+            restored_at: None,
+        }
     }
 
     /// An engine that continues from the documents of a former life. Send [`Event::Loaded`] next. Returns what could
@@ -238,7 +250,9 @@ impl Engine {
             Event::Tick => {}
             Event::Evaluated { id, result } => self.evaluated(id, result, now, &mut effects),
             Event::Delivered { delivery } => self.dispatcher.delivered(&delivery, now, &mut effects),
-            Event::DeliveryFailed { delivery, error, retry, retry_after_ms } => self.dispatcher.failed(&delivery, &error, retry, retry_after_ms, now, &mut effects),
+            Event::DeliveryFailed { delivery, error, retry, retry_after_ms } => {
+                self.dispatcher.failed(&delivery, &error, retry, retry_after_ms, now, &mut effects)
+            }
             Event::StepFinished { run, step, outcome } => self.step_finished(&run, &step, outcome, now, &mut effects),
         }
         self.expire_steps(now, &mut effects);
@@ -280,7 +294,16 @@ impl Engine {
                 let former = before.remove(&group.key());
                 // A slot that has begun is not begun again; an evaluation under way is dropped, its answer ignored.
                 let slot = former.as_ref().and_then(|f| f.slot).filter(|slot| *slot >= group.slot(now, self.options.evaluation_interval_ms));
-                GroupRun { key: group.key(), keys, slot, running: None, evaluated_at: former.as_ref().and_then(|f| f.evaluated_at), duration_ms: former.map_or(0, |f| f.duration_ms), missed: 0, group }
+                GroupRun {
+                    key: group.key(),
+                    keys,
+                    slot,
+                    running: None,
+                    evaluated_at: former.as_ref().and_then(|f| f.evaluated_at),
+                    duration_ms: former.map_or(0, |f| f.duration_ms),
+                    missed: 0,
+                    group,
+                }
             })
             .collect();
         self.dispatcher.set_routing(config.routing, now, effects);
@@ -346,7 +369,12 @@ impl Engine {
             let slot = run.group.slot(now, options.evaluation_interval_ms);
             if let Some(running) = &run.running {
                 if now - running.asked >= options.query_timeout_ms {
-                    let id = QueryId::Rule { group: run.key.clone(), rule: running.rule, at: running.at, gate: running.gate.as_ref().map(|g| g.answers.len()) };
+                    let id = QueryId::Rule {
+                        group: run.key.clone(),
+                        rule: running.rule,
+                        at: running.at,
+                        gate: running.gate.as_ref().map(|g| g.answers.len()),
+                    };
                     self.evaluated(id, Err(format!("no answer within {} ms", options.query_timeout_ms)), now, effects);
                 } else if run.slot.is_some_and(|s| slot > s) {
                     run.slot = Some(slot);
@@ -413,8 +441,11 @@ impl Engine {
                     self.ask(index, now, effects);
                     return;
                 }
-                let counts: Vec<Option<EventCount>> =
-                    waiting.answers.chunks(2).map(|pair| Some(EventCount { bad: *pair.first()?.as_ref()?, total: *pair.get(1)?.as_ref()? })).collect();
+                let counts: Vec<Option<EventCount>> = waiting
+                    .answers
+                    .chunks(2)
+                    .map(|pair| Some(EventCount { bad: *pair.first()?.as_ref()?, total: *pair.get(1)?.as_ref()? }))
+                    .collect();
                 let elements = std::mem::take(&mut waiting.result);
                 Ok(apply_gate(gate, elements, &counts))
             }
@@ -478,7 +509,14 @@ impl Engine {
                 if state.alerts.is_empty() {
                     // The limit dropped them all: who was told has to be told that they are over.
                     for labels in former {
-                        let update = AlertUpdate { labels, annotations: BTreeMap::new(), starts_at: running.at, ends_at: running.at, resolved: true, generator_url: String::new() };
+                        let update = AlertUpdate {
+                            labels,
+                            annotations: BTreeMap::new(),
+                            starts_at: running.at,
+                            ends_at: running.at,
+                            resolved: true,
+                            generator_url: String::new(),
+                        };
                         self.dispatcher.ingest(&update, now, effects);
                     }
                 }

@@ -8,20 +8,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
-pub mod config_error;
-pub mod duration;
-mod yaml;
-pub mod promql;
-pub mod template;
-pub mod rules;
 pub mod alerting;
-pub mod slo;
+pub mod check;
+pub mod config_error;
+pub mod drill;
+pub mod duration;
 pub mod effect;
-pub mod notify;
-pub mod runbooks;
 pub mod engine;
+pub mod notify;
+pub mod promql;
+pub mod rules;
+pub mod runbooks;
 #[cfg(test)]
 mod simulation;
-pub mod check;
-pub mod drill;
+pub mod slo;
+pub mod template;
 pub mod view;
+mod yaml;

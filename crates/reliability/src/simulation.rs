@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use skopos_model::{Exemplar, Labels, MetricMetadata};
+use skopos_query::QueryError;
 use skopos_query::context::{QueryContext, QueryLimits};
 use skopos_query::metrics::{Matcher, Queryable, Select, Series};
 use skopos_query::promql;
-use skopos_query::QueryError;
 
 use crate::alerting::EvalSample;
 use crate::effect::{Document, DocumentKind, Effect, Evaluate, JournalEntry};
-use crate::runbooks::{Observation, RequestKind, StepOutcome};
 use crate::engine::{Engine, EngineConfig, EngineOptions, Event};
+use crate::runbooks::{Observation, RequestKind, StepOutcome};
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
@@ -171,7 +171,12 @@ impl World {
                             self.sent.push((self.now, request.url, body));
                             queue.push_back(Event::Delivered { delivery });
                         } else {
-                            queue.push_back(Event::DeliveryFailed { delivery, error: "connection refused".into(), retry: true, retry_after_ms: None });
+                            queue.push_back(Event::DeliveryFailed {
+                                delivery,
+                                error: "connection refused".into(),
+                                retry: true,
+                                retry_after_ms: None,
+                            });
                         }
                     }
                     Effect::RunStep(request) => {

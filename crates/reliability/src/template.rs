@@ -370,7 +370,10 @@ mod tests {
             assert!(error.message.contains(part), "{text}: {error}");
             assert!(render(text, 1.0).starts_with("<error expanding template: "));
         }
-        assert_eq!(render("{{ humanize $labels.job }}", 1.0), "<error expanding template: error calling humanize: can't convert \"orders\" to float>");
+        assert_eq!(
+            render("{{ humanize $labels.job }}", 1.0),
+            "<error expanding template: error calling humanize: can't convert \"orders\" to float>"
+        );
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::engine::{Engine, source_name};
 use crate::notify::{DRILL_LABEL, DeliveryStatus};
 use crate::rules::{Rule, RuleGroup, is_page};
 use crate::runbooks::{Rollback, Run, RunState, Runbook, Step, StepResult};
-use crate::slo::{Budget, BudgetState, IndicatorKind, Indicator, Slo, budget};
+use crate::slo::{Budget, BudgetState, Indicator, IndicatorKind, Slo, budget};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -511,6 +511,8 @@ fn indicator_view(indicator: &Indicator) -> IndicatorView {
             total: total.text().to_owned(),
         },
         Indicator::Raw { query, .. } => IndicatorView { kind, good: None, bad: None, total: query.clone() },
-        Indicator::Threshold { query, op, value, .. } => IndicatorView { kind, good: Some(format!("{query} {op} {value}")), bad: None, total: query.clone() },
+        Indicator::Threshold { query, op, value, .. } => {
+            IndicatorView { kind, good: Some(format!("{query} {op} {value}")), bad: None, total: query.clone() }
+        }
     }
 }

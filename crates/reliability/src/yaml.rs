@@ -68,11 +68,7 @@ impl Node {
             Value::Scalar { text, plain: true } => match text.as_str() {
                 "true" => true.into(),
                 "false" => false.into(),
-                _ => text
-                    .parse::<i64>()
-                    .map(Into::into)
-                    .or_else(|_| text.parse::<f64>().map(Into::into))
-                    .unwrap_or_else(|_| text.as_str().into()),
+                _ => text.parse::<i64>().map(Into::into).or_else(|_| text.parse::<f64>().map(Into::into)).unwrap_or_else(|_| text.as_str().into()),
             },
             Value::Scalar { text, .. } => text.as_str().into(),
             Value::Seq(items) => items.iter().map(Self::to_json).collect(),
@@ -377,7 +373,9 @@ mod tests {
         assert_eq!(parse("a: 1\na: 2\n").1, ["f:2:1: error: a: this key stands twice in the same mapping"]);
         assert!(parse("a: [1\nb: }").1[0].contains("not YAML"));
         let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned()
-            + &(b'b'..=b'i').map(|c| format!("{0}: &{0} [{1}]\n", c as char, vec![format!("*{}", (c - 1) as char); 10].join(","))).collect::<String>();
+            + &(b'b'..=b'i')
+                .map(|c| format!("{0}: &{0} [{1}]\n", c as char, vec![format!("*{}", (c - 1) as char); 10].join(",")))
+                .collect::<String>();
         assert!(parse(&bomb).1[0].contains("expand to more than"), "{:?}", parse(&bomb).1);
         assert!(parse(&("[".repeat(100) + &"]".repeat(100))).1[0].contains("deeper than 64"));
     }

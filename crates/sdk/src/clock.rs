@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Nanoseconds since 1970; 0 for a clock before that.
 #[allow(clippy::disallowed_methods, reason = "the SDK's one reading of the wall clock: records carry the time they happen at")]
 pub(crate) fn now_ns() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, as_ns)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, as_ns)
 }
 
 /// A duration in whole nanoseconds, saturating after 584 years.
@@ -23,16 +21,11 @@ pub(crate) fn write_rfc3339(out: &mut Vec<u8>, time_ns: u64) {
     // years start in March so that the leap day is the last of its year.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = if month_shifted < 10 {
-        month_shifted + 3
-    } else {
-        month_shifted - 9
-    };
+    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     digits(out, year, 4);
     out.push(b'-');

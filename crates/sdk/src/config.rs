@@ -101,23 +101,13 @@ impl Config {
     /// `OTEL_SDK_DISABLED`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_METRIC_EXPORT_INTERVAL` (ms), `SKOPOS_ENV`,
     /// `SKOPOS_LOG` or `RUST_LOG`. Values that cannot be read are left at their default.
     pub fn from_env(service_name: impl Into<String>) -> Self {
-        Self::from_variables(service_name, |name| {
-            std::env::var(name).ok().filter(|value| !value.is_empty())
-        })
+        Self::from_variables(service_name, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
-    fn from_variables(
-        service_name: impl Into<String>,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Self {
+    fn from_variables(service_name: impl Into<String>, variable: impl Fn(&str) -> Option<String>) -> Self {
         let mut config = Self::new(service_name);
-        let exporter = |name: &str| {
-            variable(name).is_none_or(|value| value.split(',').any(|one| one.trim() == "otlp"))
-        };
-        config.endpoint = Some(
-            variable("OTEL_EXPORTER_OTLP_ENDPOINT")
-                .unwrap_or_else(|| "http://localhost:4318".to_owned()),
-        );
+        let exporter = |name: &str| variable(name).is_none_or(|value| value.split(',').any(|one| one.trim() == "otlp"));
+        config.endpoint = Some(variable("OTEL_EXPORTER_OTLP_ENDPOINT").unwrap_or_else(|| "http://localhost:4318".to_owned()));
         config.export_traces = exporter("OTEL_TRACES_EXPORTER");
         config.export_logs = exporter("OTEL_LOGS_EXPORTER");
         config.export_metrics = exporter("OTEL_METRICS_EXPORTER");
@@ -129,9 +119,7 @@ impl Config {
                 match key.as_str() {
                     "service.name" => config.service_name = value,
                     "service.version" => config.service_version = value,
-                    "deployment.environment.name" | "deployment.environment" => {
-                        config.environment = value
-                    }
+                    "deployment.environment.name" | "deployment.environment" => config.environment = value,
                     _ => config.resource.push((key, value)),
                 }
             }
@@ -145,16 +133,13 @@ impl Config {
         if let Some(text) = variable("OTEL_EXPORTER_OTLP_HEADERS") {
             config.headers = pairs(&text);
         }
-        config.gzip =
-            variable("OTEL_EXPORTER_OTLP_COMPRESSION").is_some_and(|value| value == "gzip");
-        if let Some(ratio) =
-            variable("OTEL_TRACES_SAMPLER_ARG").and_then(|text| text.parse::<f64>().ok())
+        config.gzip = variable("OTEL_EXPORTER_OTLP_COMPRESSION").is_some_and(|value| value == "gzip");
+        if let Some(ratio) = variable("OTEL_TRACES_SAMPLER_ARG").and_then(|text| text.parse::<f64>().ok())
             && (0.0..=1.0).contains(&ratio)
         {
             config.sample_ratio = ratio;
         }
-        if let Some(interval) =
-            variable("OTEL_METRIC_EXPORT_INTERVAL").and_then(|text| text.parse::<u64>().ok())
+        if let Some(interval) = variable("OTEL_METRIC_EXPORT_INTERVAL").and_then(|text| text.parse::<u64>().ok())
             && interval > 0
         {
             config.metric_interval = Duration::from_millis(interval);
@@ -179,8 +164,7 @@ fn pairs(text: &str) -> Vec<(String, String)> {
         .filter_map(|pair| pair.split_once('='))
         .map(|(key, value)| {
             let value = value.trim();
-            let decoded = crate::trace::propagation::percent_decode(value)
-                .unwrap_or_else(|| value.to_owned());
+            let decoded = crate::trace::propagation::percent_decode(value).unwrap_or_else(|| value.to_owned());
             (key.trim().to_owned(), decoded)
         })
         .filter(|(key, _)| !key.is_empty())
@@ -192,12 +176,8 @@ mod tests {
     use super::*;
 
     fn check(variables: &[(&str, &str)], expect: impl FnOnce(&Config)) {
-        let config = Config::from_variables("orders-api", |name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        });
+        let config =
+            Config::from_variables("orders-api", |name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()));
         expect(&config);
     }
 
@@ -206,16 +186,11 @@ mod tests {
         check(&[], |config| {
             assert_eq!(config.service_name, "orders-api");
             assert_eq!(config.endpoint.as_deref(), Some("http://localhost:4318"));
-            assert!(
-                config.export_traces && config.export_logs && config.export_metrics && !config.gzip
-            );
+            assert!(config.export_traces && config.export_logs && config.export_metrics && !config.gzip);
         });
         check(
             &[
-                (
-                    "OTEL_RESOURCE_ATTRIBUTES",
-                    "service.name=x,service.version=1.2,team=a%20b,,=c,deployment.environment.name=qa",
-                ),
+                ("OTEL_RESOURCE_ATTRIBUTES", "service.name=x,service.version=1.2,team=a%20b,,=c,deployment.environment.name=qa"),
                 ("OTEL_SERVICE_NAME", "orders"),
                 ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20k"),
                 ("OTEL_METRICS_EXPORTER", "none"),
@@ -226,25 +201,15 @@ mod tests {
                 assert_eq!(config.service_version, "1.2");
                 assert_eq!(config.environment, "qa");
                 assert_eq!(config.resource, [("team".to_owned(), "a b".to_owned())]);
-                assert_eq!(
-                    config.headers,
-                    [("authorization".to_owned(), "Bearer k".to_owned())]
-                );
+                assert_eq!(config.headers, [("authorization".to_owned(), "Bearer k".to_owned())]);
                 assert!(!config.export_metrics);
                 assert_eq!(config.sample_ratio, 1.0);
             },
         );
-        check(
-            &[
-                ("SKOPOS_ENV", "prod"),
-                ("OTEL_SDK_DISABLED", "true"),
-                ("RUST_LOG", "debug"),
-            ],
-            |config| {
-                assert_eq!(config.environment, "prod");
-                assert_eq!(config.endpoint, None);
-                assert_eq!(config.log_filter, "debug");
-            },
-        );
+        check(&[("SKOPOS_ENV", "prod"), ("OTEL_SDK_DISABLED", "true"), ("RUST_LOG", "debug")], |config| {
+            assert_eq!(config.environment, "prod");
+            assert_eq!(config.endpoint, None);
+            assert_eq!(config.log_filter, "debug");
+        });
     }
 }

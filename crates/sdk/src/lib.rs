@@ -53,9 +53,7 @@ pub use instrument::sql::sql_span;
 pub use instrument::{axum, cache, http, messaging};
 pub use logs::{LogLayer, STABLE_KEYS};
 pub use telemetry::{Guard, InitError, Telemetry, init};
-pub use trace::context::{
-    Context, FutureExt, breadcrumb, feature_flag, record_error, set_attribute, set_user_id,
-};
+pub use trace::context::{Context, FutureExt, breadcrumb, feature_flag, record_error, set_attribute, set_user_id};
 pub use trace::id::{SpanContext, SpanId, TraceId};
 pub use trace::span::{Span, SpanBuilder, SpanKind};
 pub use value::Value;

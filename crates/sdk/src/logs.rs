@@ -27,17 +27,7 @@ pub(crate) fn silence_this_thread() {
 }
 
 /// Keys every log line has at its top, whatever fields the event has.
-pub const STABLE_KEYS: [&str; 9] = [
-    "timestamp",
-    "level",
-    "service",
-    "environment",
-    "trace_id",
-    "span_id",
-    "request_id",
-    "user_id",
-    "message",
-];
+pub const STABLE_KEYS: [&str; 9] = ["timestamp", "level", "service", "environment", "trace_id", "span_id", "request_id", "user_id", "message"];
 
 /// Buffers of one record being written, kept per thread.
 struct Scratch {
@@ -51,14 +41,7 @@ struct Scratch {
 
 impl Scratch {
     const fn new() -> Self {
-        Self {
-            message: String::new(),
-            text: String::new(),
-            json_fields: Vec::new(),
-            attributes: Vec::new(),
-            line: Vec::new(),
-            record: Vec::new(),
-        }
+        Self { message: String::new(), text: String::new(), json_fields: Vec::new(), attributes: Vec::new(), line: Vec::new(), record: Vec::new() }
     }
 }
 
@@ -83,24 +66,12 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         // A clone, not a borrow: printing the fields runs code of the application, which may change the context.
         let context = Context::current();
         let telemetry = context.own_telemetry().unwrap_or(&self.telemetry);
-        write(
-            telemetry,
-            &context,
-            *metadata.level(),
-            metadata.target(),
-            |visitor| event.record(visitor),
-        );
+        write(telemetry, &context, *metadata.level(), metadata.target(), |visitor| event.record(visitor));
     }
 }
 
 /// Writes one record: the fields are visited once, then the line and the OTLP record are put together.
-fn write(
-    telemetry: &Telemetry,
-    context: &Context,
-    level: Level,
-    target: &str,
-    record: impl FnOnce(&mut Fields<'_>),
-) {
+fn write(telemetry: &Telemetry, context: &Context, level: Level, target: &str, record: impl FnOnce(&mut Fields<'_>)) {
     let to_otlp = telemetry.records_logs();
     if !to_otlp && telemetry.lines().is_none() {
         return;
@@ -125,13 +96,7 @@ fn write(
         user_id: None,
     };
     record(&mut fields);
-    let Fields {
-        count: _,
-        dropped,
-        request_id,
-        user_id,
-        ..
-    } = fields;
+    let Fields { count: _, dropped, request_id, user_id, .. } = fields;
     let request = context.request();
     let request_id = request_id.or_else(|| request.map(|request| request.request_id.clone()));
     let user_id = user_id.or_else(|| request.and_then(|request| request.user_id()));
@@ -201,13 +166,7 @@ impl Entry<'_> {
         if span.is_valid() {
             // Ids are hexadecimal: nothing to escape, and no allocation on the way.
             let mut text = std::mem::take(out);
-            let _ = std::io::Write::write_fmt(
-                &mut text,
-                format_args!(
-                    ",\"trace_id\":\"{}\",\"span_id\":\"{}\"",
-                    span.trace_id, span.span_id
-                ),
-            );
+            let _ = std::io::Write::write_fmt(&mut text, format_args!(",\"trace_id\":\"{}\",\"span_id\":\"{}\"", span.trace_id, span.span_id));
             *out = text;
         }
         if let Some(id) = self.request_id {
@@ -229,11 +188,7 @@ impl Entry<'_> {
         wire::string(out, 3, level_text(self.level));
         wire::any_value(out, 5, &Value::from(self.message));
         out.extend_from_slice(self.attributes);
-        for (key, value) in [
-            ("request_id", self.request_id),
-            ("user_id", self.user_id),
-            ("target", Some(self.target)),
-        ] {
+        for (key, value) in [("request_id", self.request_id), ("user_id", self.user_id), ("target", Some(self.target))] {
             if let Some(value) = value {
                 wire::key_value(out, 6, key, &Value::from(value));
             }
@@ -314,12 +269,8 @@ impl Fields<'_> {
                 self.message.clear();
                 self.message.push_str(cut(text, MAX_VALUE_BYTES));
             }
-            ("request_id", Value::Str(text)) => {
-                self.request_id = Some(cut(text, MAX_VALUE_BYTES).to_owned())
-            }
-            ("user_id", Value::Str(text)) => {
-                self.user_id = Some(cut(text, MAX_VALUE_BYTES).to_owned())
-            }
+            ("request_id", Value::Str(text)) => self.request_id = Some(cut(text, MAX_VALUE_BYTES).to_owned()),
+            ("user_id", Value::Str(text)) => self.user_id = Some(cut(text, MAX_VALUE_BYTES).to_owned()),
             _ if self.count == MAX_ATTRIBUTES => self.dropped += 1,
             _ => {
                 self.count += 1;
@@ -386,31 +337,18 @@ impl fmt::Write for Bounded<'_> {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         let room = MAX_VALUE_BYTES - self.text.len();
         self.text.push_str(cut(part, room));
-        if part.len() > room {
-            Err(fmt::Error)
-        } else {
-            Ok(())
-        }
+        if part.len() > room { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
 /// The warning about dropped telemetry, on the same way as any log record.
 pub(crate) fn warn_dropped(telemetry: &Telemetry, dropped: u64) {
     let reason = telemetry.account().last_reason();
-    write(
-        telemetry,
-        &Context::default(),
-        Level::WARN,
-        "skopos_sdk",
-        |fields| {
-            fields.add(
-                "message",
-                &Value::from("telemetry was dropped because it could not be delivered"),
-            );
-            fields.add("dropped", &Value::from(dropped));
-            if !reason.is_empty() {
-                fields.add("reason", &Value::from(reason));
-            }
-        },
-    );
+    write(telemetry, &Context::default(), Level::WARN, "skopos_sdk", |fields| {
+        fields.add("message", &Value::from("telemetry was dropped because it could not be delivered"));
+        fields.add("dropped", &Value::from(dropped));
+        if !reason.is_empty() {
+            fields.add("reason", &Value::from(reason));
+        }
+    });
 }

@@ -26,9 +26,7 @@ use crate::trace::id::TraceId;
 #[non_exhaustive]
 pub enum InitError {
     /// [`crate::init`] has run before, or another global `tracing` subscriber is set.
-    #[error(
-        "telemetry is set up already: init may be called once per process, before any other tracing subscriber is set"
-    )]
+    #[error("telemetry is set up already: init may be called once per process, before any other tracing subscriber is set")]
     AlreadyInitialised,
     /// The endpoint cannot be used.
     #[error("OTLP endpoint {endpoint:?}: {reason}")]
@@ -89,19 +87,11 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
         return Err(InitError::AlreadyInitialised);
     }
     let filter = config.log_filter.clone();
-    let filter = EnvFilter::try_new(&filter).map_err(|error| InitError::Filter {
-        filter,
-        reason: error.to_string(),
-    })?;
+    let filter = EnvFilter::try_new(&filter).map_err(|error| InitError::Filter { filter, reason: error.to_string() })?;
     let (telemetry, guard) = Telemetry::start(config)?;
-    let subscriber = tracing_subscriber::registry()
-        .with(filter)
-        .with(telemetry.log_layer());
-    tracing::subscriber::set_global_default(subscriber)
-        .map_err(|_| InitError::AlreadyInitialised)?;
-    GLOBAL
-        .set(telemetry)
-        .map_err(|_| InitError::AlreadyInitialised)?;
+    let subscriber = tracing_subscriber::registry().with(filter).with(telemetry.log_layer());
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::AlreadyInitialised)?;
+    GLOBAL.set(telemetry).map_err(|_| InitError::AlreadyInitialised)?;
     Ok(guard)
 }
 
@@ -119,16 +109,10 @@ impl Telemetry {
         let output = std::mem::replace(&mut config.log_output, LogOutput::Off);
         let (lines, lines_thread) = Lines::start(output, Arc::clone(&account))?.unzip();
         let telemetry = Self::new(config, lines, account);
-        let control = client
-            .map(|client| Control::start(&telemetry, client))
-            .transpose()?;
+        let control = client.map(|client| Control::start(&telemetry, client)).transpose()?;
         process::register(telemetry.metrics());
         telemetry.register_own_metrics();
-        let guard = Guard {
-            telemetry: telemetry.clone(),
-            control,
-            lines_thread,
-        };
+        let guard = Guard { telemetry: telemetry.clone(), control, lines_thread };
         Ok((telemetry, guard))
     }
 
@@ -137,29 +121,16 @@ impl Telemetry {
         if !config.service_version.is_empty() {
             attributes.push(("service.version".to_owned(), config.service_version.clone()));
         }
-        attributes.push((
-            "deployment.environment.name".to_owned(),
-            config.environment.clone(),
-        ));
+        attributes.push(("deployment.environment.name".to_owned(), config.environment.clone()));
         attributes.push(("telemetry.sdk.name".to_owned(), "skopos".to_owned()));
         attributes.push(("telemetry.sdk.language".to_owned(), "rust".to_owned()));
-        attributes.push((
-            "telemetry.sdk.version".to_owned(),
-            env!("CARGO_PKG_VERSION").to_owned(),
-        ));
+        attributes.push(("telemetry.sdk.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
         attributes.push(("process.pid".to_owned(), std::process::id().to_string()));
         if let Ok(host) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
             attributes.push(("host.name".to_owned(), host.trim().to_owned()));
         }
-        if !config
-            .resource
-            .iter()
-            .any(|(key, _)| key == "service.instance.id")
-        {
-            attributes.push((
-                "service.instance.id".to_owned(),
-                format!("{:032x}", fastrand::u128(..)),
-            ));
+        if !config.resource.iter().any(|(key, _)| key == "service.instance.id") {
+            attributes.push(("service.instance.id".to_owned(), format!("{:032x}", fastrand::u128(..))));
         }
         for (key, value) in &config.resource {
             attributes.retain(|(known, _)| known != key);
@@ -254,9 +225,7 @@ impl Telemetry {
         }
         // The last 7 bytes are the random part in W3C Trace Context level 2.
         let bytes = trace_id.to_bytes();
-        let random = bytes[9..]
-            .iter()
-            .fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        let random = bytes[9..].iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
         (random as f64) < ratio * (1u64 << 56) as f64
     }
 
@@ -264,16 +233,8 @@ impl Telemetry {
         let metrics = self.metrics();
         type Pick = fn(Counts) -> u64;
         let own: [(&str, &str, Pick); 2] = [
-            (
-                "skopos_sdk_records_total",
-                "Records the application made.",
-                |counts| counts.recorded,
-            ),
-            (
-                "skopos_sdk_delivered_total",
-                "Records the receiver confirmed.",
-                |counts| counts.delivered,
-            ),
+            ("skopos_sdk_records_total", "Records the application made.", |counts| counts.recorded),
+            ("skopos_sdk_delivered_total", "Records the receiver confirmed.", |counts| counts.delivered),
         ];
         for (name, help, pick) in own {
             // Weak: the registry belongs to the pipeline and must not keep it alive.
@@ -281,50 +242,32 @@ impl Telemetry {
             metrics.observe_counter(name, help, &["signal"], move |emit| {
                 let Some(inner) = weak.upgrade() else { return };
                 for signal in Signal::ALL {
-                    emit(
-                        &[signal.as_str()],
-                        pick(inner.account.counts(*signal)) as f64,
-                    );
+                    emit(&[signal.as_str()], pick(inner.account.counts(*signal)) as f64);
                 }
             });
         }
         let weak = Arc::downgrade(&self.inner);
-        metrics.observe_counter(
-            "skopos_sdk_dropped_total",
-            "Records that were dropped.",
-            &["signal", "reason"],
-            move |emit| {
-                let Some(inner) = weak.upgrade() else { return };
-                for signal in Signal::ALL {
-                    for reason in DropReason::ALL {
-                        emit(
-                            &[signal.as_str(), reason.as_str()],
-                            inner.account.dropped(*signal, *reason) as f64,
-                        );
-                    }
+        metrics.observe_counter("skopos_sdk_dropped_total", "Records that were dropped.", &["signal", "reason"], move |emit| {
+            let Some(inner) = weak.upgrade() else { return };
+            for signal in Signal::ALL {
+                for reason in DropReason::ALL {
+                    emit(&[signal.as_str(), reason.as_str()], inner.account.dropped(*signal, *reason) as f64);
                 }
-            },
-        );
+            }
+        });
         let weak = Arc::downgrade(&self.inner);
-        metrics.observe_gauge(
-            "skopos_sdk_queue_bytes",
-            "Bytes of encoded records that wait for export.",
-            &["signal"],
-            move |emit| {
-                let Some(inner) = weak.upgrade() else { return };
-                for queue in [&inner.spans, &inner.logs] {
-                    emit(&[queue.signal().as_str()], queue.bytes() as f64);
-                }
-            },
-        );
+        metrics.observe_gauge("skopos_sdk_queue_bytes", "Bytes of encoded records that wait for export.", &["signal"], move |emit| {
+            let Some(inner) = weak.upgrade() else { return };
+            for queue in [&inner.spans, &inner.logs] {
+                emit(&[queue.signal().as_str()], queue.bytes() as f64);
+            }
+        });
     }
 }
 
 impl std::fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Telemetry")
-            .field("service", &self.inner.config.service_name)
-            .finish_non_exhaustive()
+        f.debug_struct("Telemetry").field("service", &self.inner.config.service_name).finish_non_exhaustive()
     }
 }
 
@@ -368,13 +311,7 @@ impl Guard {
     /// `shutdown`. Returns what became of spans and log records.
     pub fn shutdown(mut self, timeout: Duration) -> [(Signal, Counts); 4] {
         self.stop(timeout);
-        [
-            Signal::Traces,
-            Signal::Logs,
-            Signal::Metrics,
-            Signal::Stdout,
-        ]
-        .map(|signal| (signal, self.telemetry.counts(signal)))
+        [Signal::Traces, Signal::Logs, Signal::Metrics, Signal::Stdout].map(|signal| (signal, self.telemetry.counts(signal)))
     }
 
     fn stop(&mut self, timeout: Duration) {

@@ -75,11 +75,7 @@ pub(crate) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec
     }
 }
 
-pub(crate) fn packed_fixed64(
-    out: &mut Vec<u8>,
-    field: u32,
-    values: impl ExactSizeIterator<Item = u64>,
-) {
+pub(crate) fn packed_fixed64(out: &mut Vec<u8>, field: u32, values: impl ExactSizeIterator<Item = u64>) {
     header(out, field, values.len() * 8);
     for value in values {
         out.extend_from_slice(&value.to_le_bytes());
@@ -188,14 +184,9 @@ mod tests {
             let text = "x".repeat(size.min(MAX_VALUE_BYTES));
             let mut out = Vec::new();
             key_value(&mut out, 1, "key", &Value::from(text.as_str()));
-            let resource =
-                opentelemetry_proto::tonic::resource::v1::Resource::decode(&out[..]).unwrap();
+            let resource = opentelemetry_proto::tonic::resource::v1::Resource::decode(&out[..]).unwrap();
             let value = resource.attributes[0].value.clone().unwrap().value.unwrap();
-            assert_eq!(
-                value,
-                opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text),
-                "size {size}"
-            );
+            assert_eq!(value, opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text), "size {size}");
         }
     }
 
@@ -226,13 +217,7 @@ mod tests {
 
     #[test]
     fn malformed_input_ends_the_reading() {
-        for input in [
-            &b"\xff"[..],
-            b"\x0a\x05ab",
-            b"\x0b",
-            b"\x09\x00",
-            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-        ] {
+        for input in [&b"\xff"[..], b"\x0a\x05ab", b"\x0b", b"\x09\x00", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
             assert_eq!(next_field(&mut &*input), None, "{input:?}");
         }
     }

@@ -14,43 +14,22 @@ use axum::routing::get;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use skopos_sdk::health::{CheckOptions, Health};
 use skopos_sdk::metrics::MetricOptions;
-use skopos_sdk::{
-    Context, DropReason, FutureExt as _, Signal, Span, SpanContext, SpanKind, Telemetry,
-};
+use skopos_sdk::{Context, DropReason, FutureExt as _, Signal, Span, SpanContext, SpanKind, Telemetry};
 use support::{Sink, text};
 use tower::ServiceExt as _;
 
 /// One unit of work: three spans, two log records, one measurement.
 fn unit(telemetry: &Telemetry, number: usize) {
-    let scope = Context::default()
-        .with_telemetry(telemetry)
-        .with_request(Some(&format!("req-{number}")), Some("ada"));
-    let server = Span::builder("GET /orders")
-        .kind(SpanKind::Server)
-        .parent(scope)
-        .attr("number", number)
-        .start();
+    let scope = Context::default().with_telemetry(telemetry).with_request(Some(&format!("req-{number}")), Some("ada"));
+    let server = Span::builder("GET /orders").kind(SpanKind::Server).parent(scope).attr("number", number).start();
     let _server = server.enter();
     for name in ["SELECT orders", "GET inventory"] {
-        let span = Span::builder(name)
-            .kind(SpanKind::Client)
-            .attr("a", 1i64)
-            .attr("a", 2i64)
-            .start();
+        let span = Span::builder(name).kind(SpanKind::Client).attr("a", 1i64).attr("a", 2i64).start();
         let _span = span.enter();
         tracing::info!(number, quote = "say \"hi\"\n", "did {name}");
     }
-    let options = MetricOptions {
-        help: "Time.",
-        unit: "s",
-        labels: &["route"],
-        ..MetricOptions::default()
-    };
-    telemetry
-        .metrics()
-        .histogram("work.duration", options, &[0.1, 1.0])
-        .with(&["/orders"])
-        .observe(0.5);
+    let options = MetricOptions { help: "Time.", unit: "s", labels: &["route"], ..MetricOptions::default() };
+    telemetry.metrics().histogram("work.duration", options, &[0.1, 1.0]).with(&["/orders"]).observe(0.5);
 }
 
 #[test]
@@ -63,18 +42,12 @@ fn everything_arrives_and_belongs_together() {
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let telemetry = &telemetry;
-                scope.spawn(move || {
-                    (0..UNITS).for_each(|number| unit(telemetry, thread * UNITS + number))
-                });
+                scope.spawn(move || (0..UNITS).for_each(|number| unit(telemetry, thread * UNITS + number)));
             }
         });
         assert!(guard.flush(Duration::from_secs(10)));
         for (signal, counts) in guard.shutdown(Duration::from_secs(3)) {
-            assert_eq!(
-                (counts.dropped, counts.delivered),
-                (0, counts.recorded),
-                "{signal:?}"
-            );
+            assert_eq!((counts.dropped, counts.delivered), (0, counts.recorded), "{signal:?}");
         }
         let received = sink.received();
         assert_eq!(received.spans.len(), THREADS * UNITS * 3);
@@ -82,38 +55,18 @@ fn everything_arrives_and_belongs_together() {
         assert_eq!(received.resource["service.name"], "orders");
         assert_eq!(received.resource["service.version"], "1.2.3");
 
-        let spans: BTreeSet<_> = received
-            .spans
-            .iter()
-            .map(|span| (span.trace_id.clone(), span.span_id.clone()))
-            .collect();
-        assert_eq!(
-            spans.len(),
-            THREADS * UNITS * 3,
-            "every span has an id of its own"
-        );
+        let spans: BTreeSet<_> = received.spans.iter().map(|span| (span.trace_id.clone(), span.span_id.clone())).collect();
+        assert_eq!(spans.len(), THREADS * UNITS * 3, "every span has an id of its own");
         for log in &received.logs {
-            assert!(
-                spans.contains(&(log.trace_id.clone(), log.span_id.clone())),
-                "the record names a span that arrived"
-            );
+            assert!(spans.contains(&(log.trace_id.clone(), log.span_id.clone())), "the record names a span that arrived");
             let attributes = text(&log.attributes);
             assert!(attributes["request_id"].starts_with("req-"));
             assert_eq!(attributes["user_id"], "ada");
-            assert_eq!(
-                (log.severity_number, log.severity_text.as_str()),
-                (9, "INFO")
-            );
+            assert_eq!((log.severity_number, log.severity_text.as_str()), (9, "INFO"));
         }
         for span in received.spans.iter().filter(|span| span.kind == 3) {
-            assert!(
-                spans.contains(&(span.trace_id.clone(), span.parent_span_id.clone())),
-                "the parent arrived"
-            );
-            assert!(
-                span.start_time_unix_nano > 0
-                    && span.end_time_unix_nano >= span.start_time_unix_nano
-            );
+            assert!(spans.contains(&(span.trace_id.clone(), span.parent_span_id.clone())), "the parent arrived");
+            assert!(span.start_time_unix_nano > 0 && span.end_time_unix_nano >= span.start_time_unix_nano);
             assert_eq!(span.attributes.len(), 1, "a key is there once");
             assert_eq!(text(&span.attributes)["a"], "2", "and has its last value");
         }
@@ -124,30 +77,16 @@ fn everything_arrives_and_belongs_together() {
             for key in skopos_sdk::STABLE_KEYS {
                 assert!(line[key].is_string(), "{key} in {line}");
             }
-            assert_eq!(
-                (&line["service"], &line["environment"]),
-                (&"orders".into(), &"test".into())
-            );
+            assert_eq!((&line["service"], &line["environment"]), (&"orders".into(), &"test".into()));
             assert_eq!(line["quote"], "say \"hi\"\n");
         }
 
-        let Some(Data::Histogram(histogram)) = &received.metrics["work.duration"].data else {
-            panic!("a histogram")
-        };
+        let Some(Data::Histogram(histogram)) = &received.metrics["work.duration"].data else { panic!("a histogram") };
         let point = &histogram.data_points[0];
-        assert_eq!(
-            (point.count, point.bucket_counts.as_slice()),
-            (
-                (THREADS * UNITS) as u64,
-                &[0, (THREADS * UNITS) as u64, 0][..]
-            )
-        );
+        assert_eq!((point.count, point.bucket_counts.as_slice()), ((THREADS * UNITS) as u64, &[0, (THREADS * UNITS) as u64, 0][..]));
         assert_eq!(histogram.aggregation_temporality, 2);
         let exemplar = &point.exemplars[0];
-        assert!(
-            spans.contains(&(exemplar.trace_id.clone(), exemplar.span_id.clone())),
-            "the exemplar names a span that arrived"
-        );
+        assert!(spans.contains(&(exemplar.trace_id.clone(), exemplar.span_id.clone())), "the exemplar names a span that arrived");
     }
 }
 
@@ -155,10 +94,7 @@ fn everything_arrives_and_belongs_together() {
 fn overload_is_bounded_counted_and_never_waits() {
     // Nobody listens here: the port was free a moment ago and nothing takes it in between.
     let sink = Sink::start();
-    let dead = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (telemetry, guard, _) = sink.pipeline("orders", |config| {
         config.endpoint = Some(format!("http://{dead}"));
         config.queue_bytes = 256 * 1024;
@@ -169,31 +105,18 @@ fn overload_is_bounded_counted_and_never_waits() {
             scope.spawn(|| (0..5_000).for_each(|number| unit(&telemetry, number)));
         }
     });
-    assert!(
-        started.elapsed() < Duration::from_secs(20),
-        "recording did not wait for the network"
-    );
+    assert!(started.elapsed() < Duration::from_secs(20), "recording did not wait for the network");
     assert!(telemetry.dropped(Signal::Traces, DropReason::QueueFull) > 0);
-    let exposed = telemetry
-        .metrics()
-        .expose(skopos_sdk::metrics::Exposition::Prometheus, &[]);
+    let exposed = telemetry.metrics().expose(skopos_sdk::metrics::Exposition::Prometheus, &[]);
     assert!(exposed.contains("skopos_sdk_dropped_total{signal=\"traces\",reason=\"queue_full\"}"));
     let stopping = Instant::now();
     let counts = guard.shutdown(Duration::from_millis(500));
-    assert!(
-        stopping.elapsed() < Duration::from_secs(2),
-        "the deadline holds: {:?}",
-        stopping.elapsed()
-    );
+    assert!(stopping.elapsed() < Duration::from_secs(2), "the deadline holds: {:?}", stopping.elapsed());
     for (signal, counts) in counts {
         if signal != Signal::Stdout {
             assert_eq!(counts.delivered, 0);
         }
-        assert_eq!(
-            counts.recorded,
-            counts.delivered + counts.dropped,
-            "{signal:?}"
-        );
+        assert_eq!(counts.recorded, counts.delivered + counts.dropped, "{signal:?}");
     }
     // What is recorded afterwards is counted as well.
     let before = telemetry.counts(Signal::Traces);
@@ -227,10 +150,7 @@ fn a_receiver_that_is_busy_gets_it_later_and_one_that_refuses_does_not() {
         config.export_logs = false;
         config.export_metrics = false;
     });
-    sink.received().answers = vec![
-        (StatusCode::SERVICE_UNAVAILABLE, "0"),
-        (StatusCode::TOO_MANY_REQUESTS, "0"),
-    ];
+    sink.received().answers = vec![(StatusCode::SERVICE_UNAVAILABLE, "0"), (StatusCode::TOO_MANY_REQUESTS, "0")];
     unit(&telemetry, 1);
     assert!(guard.flush(Duration::from_secs(10)));
     {
@@ -242,50 +162,26 @@ fn a_receiver_that_is_busy_gets_it_later_and_one_that_refuses_does_not() {
     assert!(guard.flush(Duration::from_secs(10)));
     assert_eq!(telemetry.dropped(Signal::Traces, DropReason::Rejected), 3);
     let counts = telemetry.counts(Signal::Traces);
-    assert_eq!(
-        (counts.recorded, counts.delivered, counts.dropped),
-        (6, 3, 3)
-    );
+    assert_eq!((counts.recorded, counts.delivered, counts.dropped), (6, 3, 3));
 }
 
 #[test]
 fn an_unsampled_trace_is_carried_but_not_recorded() {
     let sink = Sink::start();
     let (telemetry, guard, _) = sink.pipeline("orders", |config| config.sample_ratio = 0.0);
-    let span = Span::builder("root")
-        .parent(Context::default().with_telemetry(&telemetry))
-        .start();
+    let span = Span::builder("root").parent(Context::default().with_telemetry(&telemetry)).start();
     assert!(span.span_context().is_valid() && !span.is_recording());
-    let child = Span::builder("child")
-        .parent(span.context().clone())
-        .start();
+    let child = Span::builder("child").parent(span.context().clone()).start();
     assert_eq!(child.span_context().trace_id, span.span_context().trace_id);
     drop((child, span));
     // A caller who sampled the trace gets our part of it.
-    let remote = SpanContext {
-        sampled: true,
-        remote: true,
-        ..Span::start("x").span_context().clone()
-    };
+    let remote = SpanContext { sampled: true, remote: true, ..Span::start("x").span_context().clone() };
     let mut headers = axum::http::HeaderMap::new();
-    headers.insert(
-        "traceparent",
-        skopos_sdk::trace::propagation::traceparent(&remote)
-            .parse()
-            .unwrap(),
-    );
-    drop(
-        Span::builder("served")
-            .parent(Context::extract(&headers).with_telemetry(&telemetry))
-            .start(),
-    );
+    headers.insert("traceparent", skopos_sdk::trace::propagation::traceparent(&remote).parse().unwrap());
+    drop(Span::builder("served").parent(Context::extract(&headers).with_telemetry(&telemetry)).start());
     assert!(guard.flush(Duration::from_secs(10)));
     let received = sink.received();
-    let names: Vec<_> = received
-        .spans
-        .iter()
-        .map(|span| span.name.as_str())
-        .collect();
+    let names: Vec<_> = received.spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["served"]);
     assert_eq!(received.spans[0].parent_span_id, remote.span_id.to_bytes());
     assert_eq!(received.spans[0].flags, 0x301);
@@ -315,18 +211,12 @@ async fn one_trace_crosses_services_retries_and_a_queue() {
     let stock_app = Router::new()
         .route(
             "/items/{id}",
-            get(
-                |State(attempts): State<std::sync::Arc<std::sync::atomic::AtomicU32>>| async move {
-                    tokio::task::yield_now().await;
-                    let first = attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
-                    tracing::info!("looked up");
-                    if first {
-                        StatusCode::SERVICE_UNAVAILABLE
-                    } else {
-                        StatusCode::OK
-                    }
-                },
-            ),
+            get(|State(attempts): State<std::sync::Arc<std::sync::atomic::AtomicU32>>| async move {
+                tokio::task::yield_now().await;
+                let first = attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+                tracing::info!("looked up");
+                if first { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+            }),
         )
         .with_state(attempts)
         .layer(skopos_sdk::axum::layer().telemetry(&stock));
@@ -339,23 +229,10 @@ async fn one_trace_crosses_services_retries_and_a_queue() {
             "/orders/{id}",
             get(move || async move {
                 skopos_sdk::feature_flag("new-pricing", "on");
-                skopos_sdk::sql_span("sqlite", "SELECT * FROM orders WHERE id = ?", async {
-                    Ok::<_, std::io::Error>(())
-                })
-                .await
-                .unwrap();
+                skopos_sdk::sql_span("sqlite", "SELECT * FROM orders WHERE id = ?", async { Ok::<_, std::io::Error>(()) }).await.unwrap();
                 for attempt in 0..2 {
-                    let request = reqwest::Request::new(
-                        reqwest::Method::GET,
-                        format!("http://{stock_address}/items/7").parse().unwrap(),
-                    );
-                    if client
-                        .execute_attempt(request, attempt)
-                        .await
-                        .unwrap()
-                        .status()
-                        .is_success()
-                    {
+                    let request = reqwest::Request::new(reqwest::Method::GET, format!("http://{stock_address}/items/7").parse().unwrap());
+                    if client.execute_attempt(request, attempt).await.unwrap().status().is_success() {
                         break;
                     }
                 }
@@ -369,22 +246,13 @@ async fn one_trace_crosses_services_retries_and_a_queue() {
             }),
         )
         .layer(skopos_sdk::axum::layer().telemetry(&shop));
-    let request = Request::get("/orders/12?secret=1")
-        .header("x-request-id", "req-1")
-        .header("x-user-id", "ada")
-        .body(axum::body::Body::empty())
-        .unwrap();
+    let request =
+        Request::get("/orders/12?secret=1").header("x-request-id", "req-1").header("x-user-id", "ada").body(axum::body::Body::empty()).unwrap();
     let response = shop_app.oneshot(request).await.unwrap();
     assert_eq!(response.headers()["x-request-id"], "req-1");
 
     let headers = queue.lock().pop().unwrap();
-    let delivery = skopos_sdk::messaging::Delivery {
-        system: "memory",
-        destination: "shipments",
-        message_id: "m1",
-        attempt: 1,
-        headers: &headers,
-    };
+    let delivery = skopos_sdk::messaging::Delivery { system: "memory", destination: "shipments", message_id: "m1", attempt: 1, headers: &headers };
     skopos_sdk::messaging::process(&stock, delivery, async {
         tracing::warn!("shipped late");
         Ok::<_, std::io::Error>(())
@@ -399,43 +267,21 @@ async fn one_trace_crosses_services_retries_and_a_queue() {
     .await
     .unwrap();
     let received = sink.received();
-    let find = |name: &str, kind: i32| {
-        received
-            .spans
-            .iter()
-            .filter(|span| span.name == name && span.kind == kind)
-            .collect::<Vec<_>>()
-    };
+    let find = |name: &str, kind: i32| received.spans.iter().filter(|span| span.name == name && span.kind == kind).collect::<Vec<_>>();
     let root = find("GET /orders/{id}", 2)[0];
-    assert!(
-        received
-            .spans
-            .iter()
-            .all(|span| span.trace_id == root.trace_id),
-        "one trace"
-    );
+    assert!(received.spans.iter().all(|span| span.trace_id == root.trace_id), "one trace");
     assert_eq!(received.spans.len(), 8);
     let calls = find("GET", 3);
     assert_eq!(calls.len(), 2);
     assert!(calls.iter().all(|call| call.parent_span_id == root.span_id));
     assert_eq!(text(&calls[1].attributes)["http.request.resend_count"], "1");
-    assert_eq!(
-        text(&calls[0].attributes)["http.response.status_code"],
-        "503"
-    );
+    assert_eq!(text(&calls[0].attributes)["http.response.status_code"], "503");
     assert_eq!(text(&calls[0].attributes)["peer.service"], "stock");
     let served = find("GET /items/{id}", 2);
     let parents: BTreeSet<_> = served.iter().map(|span| &span.parent_span_id).collect();
-    assert_eq!(
-        parents,
-        calls.iter().map(|span| &span.span_id).collect(),
-        "each attempt is the parent of what it caused"
-    );
+    assert_eq!(parents, calls.iter().map(|span| &span.span_id).collect(), "each attempt is the parent of what it caused");
     let sql = find("SELECT orders", 3)[0];
-    assert_eq!(
-        text(&sql.attributes)["db.query.text"],
-        "SELECT * FROM orders WHERE id = ?"
-    );
+    assert_eq!(text(&sql.attributes)["db.query.text"], "SELECT * FROM orders WHERE id = ?");
     let send = find("send shipments", 4)[0];
     let process = find("process shipments", 5)[0];
     assert_eq!(process.parent_span_id, send.span_id);
@@ -452,34 +298,15 @@ async fn one_trace_crosses_services_retries_and_a_queue() {
         assert_eq!(attributes[key], value, "{key}");
     }
     assert_eq!(root.status.as_ref().unwrap().code, 2);
-    let crumbs: Vec<_> = root
-        .events
-        .iter()
-        .map(|event| text(&event.attributes)["breadcrumb.category"].clone())
-        .collect();
+    let crumbs: Vec<_> = root.events.iter().map(|event| text(&event.attributes)["breadcrumb.category"].clone()).collect();
     assert_eq!(crumbs, ["db", "http", "http", "queue"]);
 
-    let late = received
-        .logs
-        .iter()
-        .find(|log| log.severity_number == 13)
-        .unwrap();
-    assert_eq!(
-        (&late.trace_id, &late.span_id),
-        (&root.trace_id, &process.span_id)
-    );
+    let late = received.logs.iter().find(|log| log.severity_number == 13).unwrap();
+    assert_eq!((&late.trace_id, &late.span_id), (&root.trace_id, &process.span_id));
     assert_eq!(text(&late.attributes)["user_id"], "ada");
-    let looked_up: Vec<_> = stock_lines
-        .parsed()
-        .into_iter()
-        .filter(|line| line["message"] == "looked up")
-        .collect();
+    let looked_up: Vec<_> = stock_lines.parsed().into_iter().filter(|line| line["message"] == "looked up").collect();
     assert_eq!(looked_up.len(), 2);
-    assert!(
-        looked_up
-            .iter()
-            .all(|line| line["request_id"] == "req-1" && line["service"] == "stock")
-    );
+    assert!(looked_up.iter().all(|line| line["request_id"] == "req-1" && line["service"] == "stock"));
 }
 
 #[tokio::test]
@@ -488,10 +315,7 @@ async fn tasks_of_one_thread_keep_their_contexts_apart() {
     let (telemetry, guard, _) = sink.pipeline("orders", |_| {});
     let mut tasks = Vec::new();
     for number in 0..50 {
-        let span = Span::builder("task")
-            .parent(Context::default().with_telemetry(&telemetry))
-            .attr("number", number)
-            .start();
+        let span = Span::builder("task").parent(Context::default().with_telemetry(&telemetry)).attr("number", number).start();
         let expected = span.span_context().clone();
         let context = span.context().clone();
         tasks.push(tokio::spawn(
@@ -531,58 +355,27 @@ async fn the_operations_endpoints_answer() {
         .layer(skopos_sdk::axum::layer().telemetry(&telemetry))
         .merge(skopos_sdk::axum::operations(&telemetry, &health));
     let ask = async |path: &str, accept: &str| {
-        let request = Request::get(path)
-            .header("accept", accept)
-            .body(axum::body::Body::empty())
-            .unwrap();
+        let request = Request::get(path).header("accept", accept).body(axum::body::Body::empty()).unwrap();
         let response = app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        (
-            parts.status.as_u16(),
-            parts.headers["content-type"].to_str().unwrap().to_owned(),
-            String::from_utf8(body.to_vec()).unwrap(),
-        )
+        (parts.status.as_u16(), parts.headers["content-type"].to_str().unwrap().to_owned(), String::from_utf8(body.to_vec()).unwrap())
     };
     assert_eq!(ask("/readyz", "").await.0, 503);
     assert_eq!(ask("/startupz", "").await.0, 503);
     health.set_started();
-    assert_eq!(
-        ask("/readyz", "").await.2,
-        r#"{"ready":true,"status":"pass","checks":{}}"#
-    );
-    health.check(
-        "database",
-        CheckOptions {
-            fail_after: 1,
-            ..CheckOptions::critical()
-        },
-        || async { Err::<(), _>(std::io::Error::other("locked")) },
-    );
+    assert_eq!(ask("/readyz", "").await.2, r#"{"ready":true,"status":"pass","checks":{}}"#);
+    health.check("database", CheckOptions { fail_after: 1, ..CheckOptions::critical() }, || async { Err::<(), _>(std::io::Error::other("locked")) });
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     let (status, _, body) = ask("/readyz?verbose", "").await;
     assert_eq!(status, 503);
-    assert!(
-        body.contains(r#""database":{"status":"fail","critical":true"#),
-        "{body}"
-    );
-    assert_eq!(
-        (ask("/healthz", "").await.0, ask("/livez", "").await.0),
-        (200, 200)
-    );
+    assert!(body.contains(r#""database":{"status":"fail","critical":true"#), "{body}");
+    assert_eq!((ask("/healthz", "").await.0, ask("/livez", "").await.0), (200, 200));
 
     assert_eq!(ask("/orders", "").await.0, 200);
     let app_clone = app.clone();
-    let panicked = tokio::spawn(async move {
-        app_clone
-            .oneshot(
-                Request::get("/panic")
-                    .body(axum::body::Body::empty())
-                    .unwrap(),
-            )
-            .await
-    });
+    let panicked = tokio::spawn(async move { app_clone.oneshot(Request::get("/panic").body(axum::body::Body::empty()).unwrap()).await });
     assert!(panicked.await.is_err());
     let (_, kind, text) = ask("/metrics", "application/openmetrics-text;version=1.0.0").await;
     assert!(kind.starts_with("application/openmetrics-text"));
@@ -598,27 +391,12 @@ async fn the_operations_endpoints_answer() {
         assert!(text.contains(expected), "{expected} in\n{text}");
     }
     assert!(text.contains("} 1 # {trace_id=\""), "exemplars in\n{text}");
-    assert!(
-        !text.contains("http_route=\"/healthz\""),
-        "probes are not traffic"
-    );
+    assert!(!text.contains("http_route=\"/healthz\""), "probes are not traffic");
     assert!(!ask("/metrics", "").await.2.contains("# {trace_id"));
     drop(guard);
-    assert!(
-        lines
-            .parsed()
-            .iter()
-            .any(|line| line["message"] == "GET /orders answered 200" && line["status"] == 200)
-    );
+    assert!(lines.parsed().iter().any(|line| line["message"] == "GET /orders answered 200" && line["status"] == 200));
     let received = sink.received();
-    let failed = received
-        .spans
-        .iter()
-        .find(|span| span.name == "GET /panic")
-        .unwrap();
+    let failed = received.spans.iter().find(|span| span.name == "GET /panic").unwrap();
     assert_eq!(failed.status.as_ref().unwrap().message, "panic");
-    assert!(
-        !received.metrics.contains_key("http_requests_total"),
-        "over OTLP the histogram says the same"
-    );
+    assert!(!received.metrics.contains_key("http_requests_total"), "over OTLP the histogram says the same");
 }

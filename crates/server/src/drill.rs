@@ -305,7 +305,9 @@ impl Drill {
         })
         .await?;
         self.hop(2, |app| async move {
-            Ok(alert(&app, s, Some(baseline)).filter(|a| a["state"] != "resolved").map(|a| (format!("{} is {}", s.alert, word(&a["state"])), Some(alert_link(&a)))))
+            Ok(alert(&app, s, Some(baseline))
+                .filter(|a| a["state"] != "resolved")
+                .map(|a| (format!("{} is {}", s.alert, word(&a["state"])), Some(alert_link(&a)))))
         })
         .await?;
         self.hop(3, |app| async move {
@@ -393,7 +395,11 @@ fn delivered(app: &Arc<App>, s: &Scenario, since: i64, resolved: bool) -> Option
         let state = e.dispatcher().state();
         let done = state.finished.iter().filter(|d| d.created_at >= since && d.status == skopos_reliability::notify::DeliveryStatus::Delivered);
         done.flat_map(|d| d.notification.alerts.iter().map(move |a| (d, a)))
-            .find(|(_, a)| a.resolved == resolved && a.labels.get("alertname") == Some(s.alert) && a.annotations.get("runbook_url").is_some_and(|u| u.ends_with(s.runbook)))
+            .find(|(_, a)| {
+                a.resolved == resolved
+                    && a.labels.get("alertname") == Some(s.alert)
+                    && a.annotations.get("runbook_url").is_some_and(|u| u.ends_with(s.runbook))
+            })
             .map(|(d, a)| {
                 let link = a.annotations.get("runbook_url").cloned().unwrap_or_default();
                 (format!("{} took it over {} with {link}", d.notification.receiver, d.channel), None)
@@ -404,18 +410,25 @@ fn delivered(app: &Arc<App>, s: &Scenario, since: i64, resolved: bool) -> Option
 /// The run that was opened by itself and whose verify step came out true.
 fn verified(app: &Arc<App>, s: &Scenario, fingerprint: &str, since: i64) -> Option<(String, String)> {
     app.reliability.with_engine(|e| {
-        let run = e.runs().filter(|r| r.runbook == s.runbook && r.alert.as_deref() == Some(fingerprint) && r.started >= since).max_by_key(|r| r.started)?;
+        let run =
+            e.runs().filter(|r| r.runbook == s.runbook && r.alert.as_deref() == Some(fingerprint) && r.started >= since).max_by_key(|r| r.started)?;
         let result = run.results.iter().rev().find(|r| r.step == s.verify && r.verdict == skopos_reliability::runbooks::Verdict::True)?;
-        Some((run.id.clone(), format!("step {} is true, saw {}{}", s.verify, result.value.clone().unwrap_or_default(), if result.auto { ", ran by itself" } else { "" })))
+        Some((
+            run.id.clone(),
+            format!(
+                "step {} is true, saw {}{}",
+                s.verify,
+                result.value.clone().unwrap_or_default(),
+                if result.auto { ", ran by itself" } else { "" }
+            ),
+        ))
     })
 }
 
 async fn symptom(app: &Arc<App>, s: &'static Scenario) -> Result<Option<f64>, String> {
     let now = app.clock.now_millis();
-    let (output, _) = app
-        .query(move |app, ctx| app.promql.instant(&*app.store.metrics(), &promql::parse(s.symptom)?, now, ctx))
-        .await
-        .map_err(|e| e.message)?;
+    let (output, _) =
+        app.query(move |app, ctx| app.promql.instant(&*app.store.metrics(), &promql::parse(s.symptom)?, now, ctx)).await.map_err(|e| e.message)?;
     let promql::Value::Vector(samples) = output.value else { return Ok(None) };
     // No failed request at all leaves the numerator empty: as long as there is traffic, that is a clean zero.
     match samples.first() {
@@ -426,10 +439,8 @@ async fn symptom(app: &Arc<App>, s: &'static Scenario) -> Result<Option<f64>, St
 
 async fn traffic(app: &Arc<App>, now: i64) -> Result<bool, String> {
     let query = r#"sum(rate(http_requests_total{job="orders"}[30s])) > 0"#;
-    let (output, _) = app
-        .query(move |app, ctx| app.promql.instant(&*app.store.metrics(), &promql::parse(query)?, now, ctx))
-        .await
-        .map_err(|e| e.message)?;
+    let (output, _) =
+        app.query(move |app, ctx| app.promql.instant(&*app.store.metrics(), &promql::parse(query)?, now, ctx)).await.map_err(|e| e.message)?;
     Ok(matches!(output.value, promql::Value::Vector(v) if !v.is_empty()))
 }
 

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use skopos_reliability::engine::{Engine, EngineOptions, Event};
-use skopos_reliability::effect::{Document, DocumentKind};
 use skopos_model::Clock;
+use skopos_reliability::effect::{Document, DocumentKind};
+use skopos_reliability::engine::{Engine, EngineOptions, Event};
 use skopos_storage::{StateStore, StorageError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

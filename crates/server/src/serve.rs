@@ -10,8 +10,8 @@ use axum::Router;
 use parking_lot::Mutex;
 use skopos_ingest::derive::span_metrics::SpanMetrics;
 use skopos_model::{Batch, Clock, SystemClock};
-use skopos_query::promql;
 use skopos_query::QueryLimits;
+use skopos_query::promql;
 use skopos_storage::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -101,8 +101,8 @@ fn store_options(options: &ServeOptions, config: &Loaded) -> StoreOptions {
 }
 
 fn authentication(options: &ServeOptions) -> anyhow::Result<Auth> {
-    let loopback = options.listen.ip().is_loopback()
-        && [options.otlp_http, options.otlp_grpc].iter().flatten().all(|(address, _)| address.ip().is_loopback());
+    let loopback =
+        options.listen.ip().is_loopback() && [options.otlp_http, options.otlp_grpc].iter().flatten().all(|(address, _)| address.ip().is_loopback());
     if options.insecure {
         if !loopback {
             tracing::warn!("--insecure on an address that others can reach: everybody may read, write and change everything");

@@ -103,15 +103,7 @@ impl Blobs for LocalBlobs {
             return Err(io(std::io::ErrorKind::AlreadyExists.into()));
         }
         let file = self.disk.create(&temporary).map_err(io)?;
-        Ok(Box::new(LocalWriter {
-            disk: Arc::clone(&self.disk),
-            file,
-            path,
-            temporary,
-            buffer: Vec::new(),
-            written: 0,
-            finished: false,
-        }))
+        Ok(Box::new(LocalWriter { disk: Arc::clone(&self.disk), file, path, temporary, buffer: Vec::new(), written: 0, finished: false }))
     }
 
     fn open(&self, path: &str) -> Result<Arc<dyn Blob>, StorageError> {
@@ -147,9 +139,7 @@ impl Blob for LocalBlob {
             });
         }
         let mut buffer = vec![0; length];
-        self.file
-            .read_at(offset, &mut buffer)
-            .map_err(|source| StorageError::Io { what: "cannot read file", path: self.path.clone(), source })?;
+        self.file.read_at(offset, &mut buffer).map_err(|source| StorageError::Io { what: "cannot read file", path: self.path.clone(), source })?;
         Ok(buffer.into())
     }
 }

@@ -82,11 +82,7 @@ impl Database {
         let mut writer = SqliteConnection::connect_with(&options).await?;
         ddl::create(&mut writer, path, tables, now).await?;
         let reader = SqliteConnection::connect_with(&options.create_if_missing(false)).await?;
-        Ok(Self {
-            writer: Mutex::new(Some(writer)),
-            reader: Mutex::new(Some(reader)),
-            known: parking_lot::Mutex::default(),
-        })
+        Ok(Self { writer: Mutex::new(Some(writer)), reader: Mutex::new(Some(reader)), known: parking_lot::Mutex::default() })
     }
 
     async fn writer(&self) -> Connected<'_> {
@@ -136,26 +132,23 @@ struct SnapshotState {
 }
 
 async fn latest_snapshot(connection: &mut SqliteConnection) -> Result<SnapshotState, StorageError> {
-    let row = sqlx::query(
-        "SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1",
-    )
-    .fetch_one(connection)
-    .await?;
+    let row =
+        sqlx::query("SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1")
+            .fetch_one(connection)
+            .await?;
     Ok(SnapshotState { id: row.get(0), schema_version: row.get(1), next_catalog_id: row.get(2), next_file_id: row.get(3) })
 }
 
 /// Writes a snapshot and what it changed.
 async fn insert_snapshot(connection: &mut SqliteConnection, state: SnapshotState, changes: &[String], now: i64) -> Result<(), StorageError> {
-    sqlx::query(
-        "INSERT INTO ducklake_snapshot (snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(state.id)
-    .bind(time::snapshot_time(now))
-    .bind(state.schema_version)
-    .bind(state.next_catalog_id)
-    .bind(state.next_file_id)
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query("INSERT INTO ducklake_snapshot (snapshot_id, snapshot_time, schema_version, next_catalog_id, next_file_id) VALUES (?, ?, ?, ?, ?)")
+        .bind(state.id)
+        .bind(time::snapshot_time(now))
+        .bind(state.schema_version)
+        .bind(state.next_catalog_id)
+        .bind(state.next_file_id)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query("INSERT INTO ducklake_snapshot_changes (snapshot_id, changes_made, author) VALUES (?, ?, 'skopos')")
         .bind(state.id)
         .bind(changes.join(","))
@@ -163,7 +156,6 @@ async fn insert_snapshot(connection: &mut SqliteConnection, state: SnapshotState
         .await?;
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests;

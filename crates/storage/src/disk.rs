@@ -201,13 +201,7 @@ impl FolderLock {
         let path = data.join("lock");
         let io = |what| move |source| crate::StorageError::Io { what, path: data.join("lock").display().to_string(), source };
         std::fs::create_dir_all(data).map_err(io("cannot create data folder for"))?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io("cannot open lock file"))?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io("cannot open lock file"))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -368,6 +368,5 @@ fn appliers(slots: &Arc<[Slot; 3]>, clock: &Arc<dyn Clock>, due: &Arc<Notify>, o
     })
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -69,10 +69,7 @@ impl<B> BatchHead<B> {
     /// All rows at this moment.
     pub(crate) fn snapshot(&self) -> Snapshot<B> {
         let state = self.0.read();
-        Snapshot {
-            batches: state.sealed.iter().chain(&state.open).map(Arc::clone).collect(),
-            files: state.files.clone(),
-        }
+        Snapshot { batches: state.sealed.iter().chain(&state.open).map(Arc::clone).collect(), files: state.files.clone() }
     }
 
     /// How full it is.
@@ -94,10 +91,7 @@ impl<B> BatchHead<B> {
         state.sealed = std::mem::take(&mut state.open);
         state.sealed_bytes = std::mem::take(&mut state.open_bytes);
         state.open_rows = 0;
-        Some(Sealed {
-            seq_max: state.sealed.iter().map(|b| b.seq).max().unwrap_or(0),
-            rows: state.sealed.iter().map(|b| b.rows).sum(),
-        })
+        Some(Sealed { seq_max: state.sealed.iter().map(|b| b.seq).max().unwrap_or(0), rows: state.sealed.iter().map(|b| b.rows).sum() })
     }
 
     /// The batches being flushed.

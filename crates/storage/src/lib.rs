@@ -16,9 +16,9 @@ pub mod stats;
 mod blob;
 mod catalog;
 mod dedup;
+mod disk;
 #[cfg(test)]
 mod duckdb_reader;
-mod disk;
 mod engine;
 mod head;
 mod scan;
@@ -37,8 +37,8 @@ pub use options::StoreOptions;
 pub use record::{Encoding, Protocol, WalDecoder, WalPayload};
 pub use sql::{SqlColumn, SqlResult};
 pub use state::{Document, Expect, JournalEntry, JournalQuery, StateError, StateStore, StateWrite};
-pub use store::Store;
 pub use stats::{DamagedFile, RecoveryStats, SeriesStats, SignalStats, StoreStats, WalStats};
+pub use store::Store;
 
 use std::future::Future;
 use std::pin::Pin;

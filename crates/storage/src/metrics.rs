@@ -8,30 +8,30 @@
 //! back [`gather`] puts the parts of a series together; of samples with one time the lowest WAL sequence wins.
 
 // In reading order.
-mod registry;
-mod order;
 mod admission;
+mod order;
+mod registry;
 mod resolver;
 
-mod decimal;
-mod pack;
 mod chunk;
-mod samples;
+mod decimal;
 mod generation;
+mod pack;
+mod samples;
 
-mod files;
-mod run_index;
-mod writer;
-mod reader;
 mod cache;
+mod files;
+mod reader;
+mod run_index;
 mod small;
+mod writer;
 
-mod gather;
-mod select;
 mod flush;
-mod plan;
+mod gather;
 mod merge;
+mod plan;
 mod scan;
+mod select;
 
 #[cfg(test)]
 mod tests;
@@ -117,14 +117,8 @@ impl MetricsTable {
         use ColumnType::{Blob, Double, Int32, Int64, MapVarchar, TimestampMs, Varchar};
         let samples = [("series_id", Int32), ("time", TimestampMs), ("base", Int64), ("d", Int64), ("e", Int32), ("value", Double)];
         let series = [("series_id", Int32), ("metric_name", Varchar), ("labels", MapVarchar)];
-        let exemplars = [
-            ("series_id", Int32),
-            ("time", TimestampMs),
-            ("value", Double),
-            ("trace_id", Blob),
-            ("span_id", Blob),
-            ("labels", MapVarchar),
-        ];
+        let exemplars =
+            [("series_id", Int32), ("time", TimestampMs), ("value", Double), ("trace_id", Blob), ("span_id", Blob), ("labels", MapVarchar)];
         let metadata = [("family", Varchar), ("kind", Varchar), ("help", Varchar), ("unit", Varchar)];
         Arc::new(Self {
             blobs,
@@ -331,22 +325,14 @@ impl Table for MetricsTable {
     }
 
     fn views(&self) -> Vec<View> {
-        let view = |name, sql: &str, columns: &[&str]| View {
-            name,
-            sql: sql.to_owned(),
-            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
-        };
+        let view = |name, sql: &str, columns: &[&str]| View { name, sql: sql.to_owned(), columns: columns.iter().map(|c| (*c).to_owned()).collect() };
         vec![
             view(
                 "samples",
                 "SELECT series_id, time, coalesce(value, (base + d) / pow(10, e)) AS value FROM {DUCKLAKE_CATALOG}.samples_data",
                 &["series_id", "time", "value"],
             ),
-            view(
-                "series",
-                "SELECT series_id, metric_name, labels FROM {DUCKLAKE_CATALOG}.series_data",
-                &["series_id", "metric_name", "labels"],
-            ),
+            view("series", "SELECT series_id, metric_name, labels FROM {DUCKLAKE_CATALOG}.series_data", &["series_id", "metric_name", "labels"]),
             view(
                 "exemplars",
                 "SELECT series_id, time, value, lower(hex(trace_id)) AS trace_id, lower(hex(span_id)) AS span_id, labels \
@@ -419,4 +405,3 @@ impl Table for MetricsTable {
         file.file.table != SERIES && file.file.table != METADATA
     }
 }
-

@@ -38,9 +38,6 @@ pub(crate) trait Scan: Send + Sync {
 
 /// The Arrow type of a public attribute or label map: text to text, values may be null.
 pub(crate) fn map_type() -> DataType {
-    let entries = DataType::Struct(Fields::from(vec![
-        ArrowField::new("key", DataType::Utf8, false),
-        ArrowField::new("value", DataType::Utf8, true),
-    ]));
+    let entries = DataType::Struct(Fields::from(vec![ArrowField::new("key", DataType::Utf8, false), ArrowField::new("value", DataType::Utf8, true)]));
     DataType::Map(Arc::new(ArrowField::new("entries", entries, false)), false)
 }

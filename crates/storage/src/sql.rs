@@ -157,8 +157,7 @@ async fn run(context: &SessionContext, text: &str, ctx: &QueryContext) -> Result
     let frame = context.execute_logical_plan(plan).await.map_err(failed)?;
     let mut stream = frame.execute_stream().await.map_err(failed)?;
     let schema = stream.schema();
-    let columns: Vec<SqlColumn> =
-        schema.fields().iter().map(|f| SqlColumn { name: f.name().clone(), ty: json::type_name(f.data_type()) }).collect();
+    let columns: Vec<SqlColumn> = schema.fields().iter().map(|f| SqlColumn { name: f.name().clone(), ty: json::type_name(f.data_type()) }).collect();
     let rows_max = usize::try_from(ctx.limits.rows_max).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     let mut truncated = false;

@@ -48,11 +48,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::Locked`] when another process has it open, [`StorageError::Catalog`] when its catalog is of
     /// another version.
-    pub fn open(
-        options: StoreOptions,
-        decoder: Arc<dyn WalDecoder>,
-        clock: Arc<dyn Clock>,
-    ) -> BoxFuture<'static, Result<Arc<Self>, StorageError>> {
+    pub fn open(options: StoreOptions, decoder: Arc<dyn WalDecoder>, clock: Arc<dyn Clock>) -> BoxFuture<'static, Result<Arc<Self>, StorageError>> {
         Box::pin(async move {
             let disk: Arc<dyn Disk> = Arc::new(LocalDisk::new(&options.data));
             Self::open_on(disk, options, decoder, clock, Durability::Full).await
@@ -68,8 +64,11 @@ impl Store {
         durability: Durability,
     ) -> Result<Arc<Self>, StorageError> {
         let lock = FolderLock::take(&options.data)?;
-        let absolute = std::path::absolute(&options.data)
-            .map_err(|source| StorageError::Io { what: "cannot resolve", path: options.data.display().to_string(), source })?;
+        let absolute = std::path::absolute(&options.data).map_err(|source| StorageError::Io {
+            what: "cannot resolve",
+            path: options.data.display().to_string(),
+            source,
+        })?;
         let database = Database::open(&absolute.join("catalog.sqlite"), &absolute.join(TABLES), durability, clock.now_nanos()).await?;
         let database = Arc::new(database);
         let blobs = LocalBlobs::new(Arc::clone(&disk), TABLES);

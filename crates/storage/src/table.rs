@@ -6,8 +6,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use parquet::file::metadata::ParquetMetaData;
 use parking_lot::RwLock;
+use parquet::file::metadata::ParquetMetaData;
 use skopos_model::AttrType;
 
 use crate::blob::Blobs;

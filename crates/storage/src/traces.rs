@@ -60,12 +60,7 @@ impl std::fmt::Debug for SpansTable {
 impl SpansTable {
     /// An empty table with its files under `blobs`.
     pub(crate) fn new(blobs: Arc<dyn Blobs>, _options: &StoreOptions) -> Arc<Self> {
-        Arc::new(Self {
-            schema: Arc::new(columns::schema()),
-            head: BatchHead::default(),
-            files: OpenFiles::new(blobs),
-            recent: Mutex::default(),
-        })
+        Arc::new(Self { schema: Arc::new(columns::schema()), head: BatchHead::default(), files: OpenFiles::new(blobs), recent: Mutex::default() })
     }
 
     /// Takes a batch in; it can be queried when this returns. Sequence numbers must not go backwards; `now` is

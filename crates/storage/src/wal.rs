@@ -330,4 +330,3 @@ fn apply_logged(shared: &Shared, groups: &mpsc::Receiver<Vec<Logged>>, apply: &A
         let _ = done.send(Ok(()));
     }
 }
-

@@ -36,7 +36,13 @@ impl Dependency {
     }
 
     /// Calls `path`; only calls that may be repeated are made through here: reads, and writes with an idempotency key.
-    pub(crate) async fn call(&self, method: Method, path: &str, idempotency_key: Option<&str>, body: Option<&serde_json::Value>) -> Result<serde_json::Value, CallError> {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        idempotency_key: Option<&str>,
+        body: Option<&serde_json::Value>,
+    ) -> Result<serde_json::Value, CallError> {
         let unavailable = |reason: String| CallError::Unavailable { service: self.service, reason };
         let url = self.base.join(path).map_err(|error| unavailable(error.to_string()))?;
         let mut reason = String::new();

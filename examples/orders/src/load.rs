@@ -146,7 +146,10 @@ struct Users {
 }
 
 pub(crate) async fn run(options: LoadOptions) -> anyhow::Result<()> {
-    ensure!(!options.rate.is_empty() && options.rate.iter().all(|rate| (0.01..=100_000.0).contains(rate)), "--rate: expected 0.01 to 100000 requests per second");
+    ensure!(
+        !options.rate.is_empty() && options.rate.iter().all(|rate| (0.01..=100_000.0).contains(rate)),
+        "--rate: expected 0.01 to 100000 requests per second"
+    );
     let last_is_endless = options.seconds.is_none();
     ensure!(!last_is_endless || options.rate.len() == 1, "--seconds is needed with more than one rate");
     ensure!(options.users > 0, "--users: expected at least 1");

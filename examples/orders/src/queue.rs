@@ -40,7 +40,13 @@ pub(crate) struct Stats {
 }
 
 /// Puts a message in, within the caller's transaction; it is due `delay` later.
-pub(crate) async fn insert(connection: &mut SqliteConnection, order_id: &str, headers: MessageHeaders, now_ms: i64, delay: Duration) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    order_id: &str,
+    headers: MessageHeaders,
+    now_ms: i64,
+    delay: Duration,
+) -> Result<(), sqlx::Error> {
     const INSERT: &str = "INSERT INTO queue (order_id, headers, available_ms, created_ms) VALUES (?, ?, ?, ?)";
     let headers = serde_json::to_string(&headers).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sql_span(SYSTEM, INSERT, sqlx::query(INSERT).bind(order_id).bind(headers).bind(now_ms + millis(delay)).bind(now_ms).execute(connection)).await?;

@@ -39,7 +39,9 @@ pub(crate) async fn serve(options: &ServeOptions, telemetry: &Telemetry, health:
     if let Some(file) = &options.address_file {
         // Written beside and renamed, so that whoever waits for the file never reads half of it.
         let partial = file.with_extension("partial");
-        std::fs::write(&partial, address.to_string()).and_then(|()| std::fs::rename(&partial, file)).with_context(|| format!("cannot write {}", file.display()))?;
+        std::fs::write(&partial, address.to_string())
+            .and_then(|()| std::fs::rename(&partial, file))
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     tracing::info!(address = %address, "listening");
     health.set_started();

@@ -93,13 +93,17 @@ impl Store {
         })
         .await?;
         let connection = &mut *transaction;
-        messaging::publish(queue::SYSTEM, queue::SHIPMENTS, |headers: MessageHeaders| queue::insert(connection, &order.id, headers, order.created_ms, SHIP_AFTER)).await?;
+        messaging::publish(queue::SYSTEM, queue::SHIPMENTS, |headers: MessageHeaders| {
+            queue::insert(connection, &order.id, headers, order.created_ms, SHIP_AFTER)
+        })
+        .await?;
         sql_span(SYSTEM, "COMMIT", transaction.commit()).await
     }
 
     /// The latest orders of a user.
     pub(crate) async fn list(&self, user_id: &str) -> Result<Vec<Order>, sqlx::Error> {
-        const SELECT: &str = "SELECT id, user_id, sku, quantity, amount_cents, status, created_ms FROM orders WHERE user_id = ? ORDER BY created_ms DESC LIMIT ?";
+        const SELECT: &str =
+            "SELECT id, user_id, sku, quantity, amount_cents, status, created_ms FROM orders WHERE user_id = ? ORDER BY created_ms DESC LIMIT ?";
         let rows = sql_span(SYSTEM, SELECT, async {
             let mut connection = self.pool.acquire().await?;
             slow_down().await;
@@ -159,7 +163,15 @@ mod tests {
     use super::*;
 
     pub(crate) fn order(id: &str) -> Order {
-        Order { id: id.to_owned(), user_id: "ada".to_owned(), sku: "tea".to_owned(), quantity: 1, amount_cents: 300, status: "paid".to_owned(), created_ms: 5 }
+        Order {
+            id: id.to_owned(),
+            user_id: "ada".to_owned(),
+            sku: "tea".to_owned(),
+            quantity: 1,
+            amount_cents: 300,
+            status: "paid".to_owned(),
+            created_ms: 5,
+        }
     }
 
     #[tokio::test]

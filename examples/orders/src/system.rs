@@ -70,7 +70,8 @@ async fn start_and_watch(options: &SystemOptions, data: &Path, services: &mut Ve
         let address = start(options, data, name, &arguments, services).await?;
         addresses.insert(name, address);
     }
-    let text = serde_json::to_string_pretty(&addresses.iter().map(|(name, address)| (name, format!("http://{address}"))).collect::<BTreeMap<_, _>>())?;
+    let text =
+        serde_json::to_string_pretty(&addresses.iter().map(|(name, address)| (name, format!("http://{address}"))).collect::<BTreeMap<_, _>>())?;
     let partial = data.join("addresses.partial");
     std::fs::write(&partial, &text)?;
     std::fs::rename(&partial, data.join("addresses.json"))?;
@@ -93,7 +94,13 @@ async fn start_and_watch(options: &SystemOptions, data: &Path, services: &mut Ve
 }
 
 /// Starts a service and waits until it listens.
-async fn start(options: &SystemOptions, data: &Path, name: &'static str, arguments: &[String], services: &mut Vec<Service>) -> anyhow::Result<SocketAddr> {
+async fn start(
+    options: &SystemOptions,
+    data: &Path,
+    name: &'static str,
+    arguments: &[String],
+    services: &mut Vec<Service>,
+) -> anyhow::Result<SocketAddr> {
     let file = data.join(format!("{name}.address"));
     // An address of an earlier run must not be taken for this one's.
     let _ = std::fs::remove_file(&file);

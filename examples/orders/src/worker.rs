@@ -75,7 +75,8 @@ async fn ship_all(telemetry: Telemetry, store: Store, work: Duration) {
 
 async fn handle(telemetry: &Telemetry, store: &Store, message: &Message, work: Duration) {
     let id = message.id.to_string();
-    let delivery = Delivery { system: queue::SYSTEM, destination: queue::SHIPMENTS, message_id: &id, attempt: message.attempt, headers: &message.headers };
+    let delivery =
+        Delivery { system: queue::SYSTEM, destination: queue::SHIPMENTS, message_id: &id, attempt: message.attempt, headers: &message.headers };
     // A failure is on the span, in the log, and in the queue; there is nobody to return it to.
     let _ = process(telemetry, delivery, async {
         let shipped = ship(store, message, work).await;
@@ -112,8 +113,12 @@ async fn ship(store: &Store, message: &Message, work: Duration) -> Result<(), Sh
 /// Depth and age of the queue: the signals that say whether the worker keeps up.
 async fn measure(telemetry: Telemetry, store: Store) {
     let metrics = telemetry.metrics();
-    let depth = metrics.gauge("queue.depth", MetricOptions { help: "Messages in the queue.", unit: "{message}", labels: &["queue", "state"], ..MetricOptions::default() });
-    let age = metrics.gauge("queue.oldest.age", MetricOptions { help: "Age of the oldest message.", unit: "s", labels: &["queue"], ..MetricOptions::default() });
+    let depth = metrics.gauge(
+        "queue.depth",
+        MetricOptions { help: "Messages in the queue.", unit: "{message}", labels: &["queue", "state"], ..MetricOptions::default() },
+    );
+    let age = metrics
+        .gauge("queue.oldest.age", MetricOptions { help: "Age of the oldest message.", unit: "s", labels: &["queue"], ..MetricOptions::default() });
     loop {
         match queue::stats(&store.pool, now_ms()).await {
             Ok(stats) => {

@@ -106,7 +106,11 @@ async fn an_order_is_one_trace_and_a_locked_database_ends_readiness() {
     let client = reqwest::Client::new();
 
     // One order, from the request to its shipment by another process.
-    let request = client.post(format!("{api}/orders")).header("x-user-id", "ada").header("x-request-id", "req-42").json(&json!({"sku": "tea-green", "quantity": 2}));
+    let request = client
+        .post(format!("{api}/orders"))
+        .header("x-user-id", "ada")
+        .header("x-request-id", "req-42")
+        .json(&json!({"sku": "tea-green", "quantity": 2}));
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 201);
     assert_eq!(response.headers()["x-request-id"], "req-42");

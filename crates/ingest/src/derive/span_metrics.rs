@@ -18,8 +18,20 @@ const BUCKETS: usize = BOUNDS.len() + 1;
 
 /// The bounds in nanoseconds, as spans have them.
 const BOUNDS_NANOS: [i64; BOUNDS.len()] = [
-    2_000_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000, 200_000_000, 300_000_000, 500_000_000,
-    1_000_000_000, 2_000_000_000, 3_000_000_000, 5_000_000_000, 10_000_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    300_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    3_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
 ];
 
 /// Label value of `service` and `span_name` for all spans whose key found no place.
@@ -99,14 +111,7 @@ impl SpanMetrics {
 
     /// With room for `keys_max` keys; the spans of all further keys are counted together.
     pub fn new(keys_max: usize) -> Self {
-        Self {
-            keys_max,
-            services: HashMap::new(),
-            table: HashMap::default(),
-            slots: Vec::new(),
-            overflowed: 0,
-            resources: Vec::new(),
-        }
+        Self { keys_max, services: HashMap::new(), table: HashMap::default(), slots: Vec::new(), overflowed: 0, resources: Vec::new() }
     }
 
     /// Number of keys, the overflow key among them when it is in use.

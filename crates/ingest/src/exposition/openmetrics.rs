@@ -47,8 +47,7 @@ struct Family {
 fn metadata(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>, current: &mut Family) -> Result<(), Fault> {
     let start = *cursor;
     cursor.at += 1;
-    let Some(keyword) = ["HELP", "TYPE", "UNIT"].into_iter().find(|k| cursor.rest().strip_prefix(' ').is_some_and(|r| r.starts_with(k)))
-    else {
+    let Some(keyword) = ["HELP", "TYPE", "UNIT"].into_iter().find(|k| cursor.rest().strip_prefix(' ').is_some_and(|r| r.starts_with(k))) else {
         return start.expected("\"# HELP\", \"# TYPE\", \"# UNIT\" or \"# EOF\"");
     };
     cursor.at += 1 + keyword.len();

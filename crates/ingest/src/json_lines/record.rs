@@ -67,8 +67,9 @@ enum Meaning {
 fn meaning(key: &str) -> Meaning {
     match key {
         "ts" | "time" | "timestamp" | "@timestamp" | "t" | "datetime" | "_timestamp" => Meaning::Time,
-        "level" | "severity" | "lvl" | "loglevel" | "log.level" | "log_level" | "severity_text" | "severityText" | "levelname"
-        | "@l" => Meaning::Level,
+        "level" | "severity" | "lvl" | "loglevel" | "log.level" | "log_level" | "severity_text" | "severityText" | "levelname" | "@l" => {
+            Meaning::Level
+        }
         "severity_number" | "severityNumber" => Meaning::SeverityNumber,
         "msg" | "message" | "body" | "log" | "@m" | "_msg" => Meaning::Body,
         "event" => Meaning::Event,
@@ -125,14 +126,7 @@ impl<'r> Record<'r> {
     }
 
     fn again(&mut self, depth: usize) -> Record<'_> {
-        Record {
-            row: self.row,
-            fields: self.fields,
-            attributes: self.attributes,
-            state: self.state,
-            limits: self.limits,
-            depth,
-        }
+        Record { row: self.row, fields: self.fields, attributes: self.attributes, state: self.state, limits: self.limits, depth }
     }
 
     /// Takes the value of the key in `fields.path`.

@@ -22,8 +22,7 @@ fn check(body: &str, query: &str, expected: &[&str]) {
                 (trace, span) if trace.is_none() && span.is_none() => String::new(),
                 (trace, span) => format!(" trace={trace} span={span}"),
             };
-            let mut attributes: Vec<String> =
-                batch.attributes.row(row as u32).iter().map(|(k, v)| format!(" {k}={v:?}")).collect();
+            let mut attributes: Vec<String> = batch.attributes.row(row as u32).iter().map(|(k, v)| format!(" {k}={v:?}")).collect();
             attributes.sort();
             format!(
                 "{time} {}:{} {}/{} {:?}{ids}{}",
@@ -85,7 +84,9 @@ fn second_names_and_odd_values_stay_attributes() {
     check(
         r#"{"time":"soon","ts":1700000000.5,"message":"a","msg":"b","level":3,"severity":"loud","event":"e","log":{"level":"x"},"trace_id":17}"#,
         "",
-        &[r#"1700000000500 0:loud unknown_service/ "a" event=Str("e") level=Int(3) log.level=Str("x") msg=Str("b") time=Str("soon") trace_id=Int(17)"#],
+        &[
+            r#"1700000000500 0:loud unknown_service/ "a" event=Str("e") level=Int(3) log.level=Str("x") msg=Str("b") time=Str("soon") trace_id=Int(17)"#,
+        ],
     );
 }
 
@@ -154,7 +155,9 @@ proptest::proptest! {
     fn never_panics_and_never_drops(lines in proptest::collection::vec("[^\n]*", 1..6)) {
         let body = lines.join("\n");
         let batch = decoded(body.as_bytes(), "", &IngestLimits::default()).batch;
-        let expected = lines.iter().filter(|l| !l.trim_matches(|c: char| c.is_ascii_whitespace()).is_empty()).count();
+        // One byte order mark at the start of a body is no text of its first line.
+        let text = body.strip_prefix('\u{feff}').unwrap_or(&body);
+        let expected = text.split('\n').filter(|l| !l.trim_matches(|c: char| c.is_ascii_whitespace()).is_empty()).count();
         proptest::prop_assert_eq!(batch.len(), expected);
         proptest::prop_assert_eq!(batch.body.len(), expected);
         proptest::prop_assert_eq!(batch.resource.len(), expected);

@@ -17,10 +17,8 @@ use crate::proto::Writer;
 use schema::{Field, Kind, Schema};
 
 /// Standard alphabet; padding may be there or not.
-const BASE64_ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const BASE64_ANY_PADDING: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// An `ExportLogsServiceRequest` from JSON.
 ///
@@ -235,10 +233,16 @@ impl<'de> Visitor<'de> for Value<'_> {
             Kind::Str => self.writer.bytes(number, text.as_bytes()),
             Kind::Id => self.writer.bytes(number, &id_bytes(text)),
             Kind::Bytes => {
-                let standard: String = text.chars().map(|c| match c { '-' => '+', '_' => '/', c => c }).collect();
-                let raw = BASE64_ANY_PADDING.decode(standard).map_err(|error| {
-                    E::custom(format!("field {} is no base64: {error}", self.field.name))
-                })?;
+                let standard: String = text
+                    .chars()
+                    .map(|c| match c {
+                        '-' => '+',
+                        '_' => '/',
+                        c => c,
+                    })
+                    .collect();
+                let raw =
+                    BASE64_ANY_PADDING.decode(standard).map_err(|error| E::custom(format!("field {} is no base64: {error}", self.field.name)))?;
                 self.writer.bytes(number, &raw);
             }
             Kind::Double => match text {

@@ -174,9 +174,8 @@ fn record(
 /// Times from 2262 on do not fit the columns.
 #[inline]
 fn nanos(time: u64, row: u32) -> Result<i64, RecordError> {
-    i64::try_from(time).map_err(|_| {
-        RecordError::Refused("time_out_of_range", format!("row {row}: time {time} ns is past 2262-04-11, the last that can be stored"))
-    })
+    i64::try_from(time)
+        .map_err(|_| RecordError::Refused("time_out_of_range", format!("row {row}: time {time} ns is past 2262-04-11, the last that can be stored")))
 }
 
 /// The number as sent; where there is none, the one the text stands for.

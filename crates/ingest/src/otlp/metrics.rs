@@ -23,10 +23,8 @@ pub(crate) use labels::ResourceLabels;
 use labels::{Part, SeriesKey};
 use point::{HistogramPoint, NumberPoint, PointExemplar, SummaryPoint};
 
-const METRIC: Message = Message {
-    name: "Metric",
-    tags: &[bytes(1), bytes(2), bytes(3), bytes(5), bytes(7), bytes(9), bytes(10), bytes(11), bytes(12)],
-};
+const METRIC: Message =
+    Message { name: "Metric", tags: &[bytes(1), bytes(2), bytes(3), bytes(5), bytes(7), bytes(9), bytes(10), bytes(11), bytes(12)] };
 const DATA: Message = Message { name: "Sum", tags: &[bytes(1), varint(2), varint(3)] };
 const POINTS: u32 = bytes(1);
 
@@ -136,10 +134,9 @@ impl Decoder<'_, '_> {
         let head = MetricHead { name, description, unit, kind };
         let refused = match (data_tag, temporality) {
             (EXPONENTIAL, _) => Some(("exponential_histogram", "exponential histograms are not taken yet: send explicit buckets")),
-            (SUM | HISTOGRAM, DELTA) => Some((
-                "delta_temporality",
-                "delta points are not taken yet: set the exporter's temporality preference to cumulative",
-            )),
+            (SUM | HISTOGRAM, DELTA) => {
+                Some(("delta_temporality", "delta points are not taken yet: set the exporter's temporality preference to cumulative"))
+            }
             (SUM | HISTOGRAM, other) if other != CUMULATIVE => {
                 Some(("unspecified_temporality", "aggregation_temporality is not set: expected cumulative"))
             }
@@ -180,9 +177,7 @@ impl Decoder<'_, '_> {
                     self.latest[resource] = self.latest[resource].max(timestamp);
                 }
                 Err((reason, text)) => {
-                    Decoded::<()>::reject(&mut self.rejected, reason, 1, || {
-                        format!("metric {:?}, point at byte {at}: {text}", shown(name))
-                    });
+                    Decoded::<()>::reject(&mut self.rejected, reason, 1, || format!("metric {:?}, point at byte {at}: {text}", shown(name)));
                 }
             }
         }

@@ -61,8 +61,7 @@ const UNITS: &[(&str, &str)] = &[
     ("%", "percent"),
 ];
 
-const PER_UNITS: &[(&str, &str)] =
-    &[("s", "second"), ("m", "minute"), ("h", "hour"), ("d", "day"), ("w", "week"), ("mo", "month"), ("y", "year")];
+const PER_UNITS: &[(&str, &str)] = &[("s", "second"), ("m", "minute"), ("h", "hour"), ("d", "day"), ("w", "week"), ("mo", "month"), ("y", "year")];
 
 fn word<'a>(table: &[(&str, &'a str)], unit: &'a str) -> &'a str {
     table.iter().find(|(symbol, _)| *symbol == unit).map_or(unit, |(_, word)| word)
@@ -180,11 +179,8 @@ impl LabelNaming {
             return if only_underscores(key) { Err(no_letter(key)) } else { Ok(Cow::Borrowed(key)) };
         }
         let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let mut name = if plain && (self.keep_multiple_underscores || !key.contains("__")) {
-            Cow::Borrowed(key)
-        } else {
-            Cow::Owned(self.escaped(key))
-        };
+        let mut name =
+            if plain && (self.keep_multiple_underscores || !key.contains("__")) { Cow::Borrowed(key) } else { Cow::Owned(self.escaped(key)) };
         if name.starts_with(|c: char| c.is_ascii_digit()) {
             name = Cow::Owned(format!("key_{name}"));
         } else if self.key_before_underscore && name.starts_with('_') && !name.starts_with("__") {

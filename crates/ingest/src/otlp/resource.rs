@@ -178,21 +178,10 @@ const fn level(name: &'static str) -> Message {
 }
 
 impl Envelope {
-    pub(crate) const LOGS: Self = Self {
-        request: "ExportLogsServiceRequest",
-        of_resource: level("ResourceLogs"),
-        of_scope: level("ScopeLogs"),
-    };
-    pub(crate) const TRACES: Self = Self {
-        request: "ExportTraceServiceRequest",
-        of_resource: level("ResourceSpans"),
-        of_scope: level("ScopeSpans"),
-    };
-    pub(crate) const METRICS: Self = Self {
-        request: "ExportMetricsServiceRequest",
-        of_resource: level("ResourceMetrics"),
-        of_scope: level("ScopeMetrics"),
-    };
+    pub(crate) const LOGS: Self = Self { request: "ExportLogsServiceRequest", of_resource: level("ResourceLogs"), of_scope: level("ScopeLogs") };
+    pub(crate) const TRACES: Self = Self { request: "ExportTraceServiceRequest", of_resource: level("ResourceSpans"), of_scope: level("ScopeSpans") };
+    pub(crate) const METRICS: Self =
+        Self { request: "ExportMetricsServiceRequest", of_resource: level("ResourceMetrics"), of_scope: level("ScopeMetrics") };
 
     /// Calls `record` for each record of a request with the indexes of its resource and scope.
     ///

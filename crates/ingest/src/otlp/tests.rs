@@ -222,7 +222,10 @@ fn malformed_bodies_name_the_place() {
     let error = logs(&body[..body.len() - 1]).expect_err("cut").to_string();
     assert_eq!(error, "malformed ExportLogsServiceRequest: at byte 2: the field needs 9 bytes, the message has 8 left");
     for (json, expected) in [
-        (r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"soon"}]}]}]}"#, "an integer, as a number or a string for field timeUnixNano"),
+        (
+            r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"soon"}]}]}]}"#,
+            "an integer, as a number or a string for field timeUnixNano",
+        ),
         (r#"{"resourceLogs":{}}"#, "expected an array of: an object for field resourceLogs"),
         (r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":"LOUD"}]}]}]}"#, "an enum's number or name"),
         (r#"{"resourceLogs":["#, "EOF while parsing a list"),

@@ -28,13 +28,26 @@ const FLAGS: u32 = fixed32(16);
 const SPAN: Message = Message {
     name: "Span",
     tags: &[
-        TRACE_ID, SPAN_ID, TRACE_STATE, PARENT, NAME, KIND, START, END, ATTRIBUTE, varint(10), EVENT, varint(12), LINK,
-        varint(14), STATUS, FLAGS,
+        TRACE_ID,
+        SPAN_ID,
+        TRACE_STATE,
+        PARENT,
+        NAME,
+        KIND,
+        START,
+        END,
+        ATTRIBUTE,
+        varint(10),
+        EVENT,
+        varint(12),
+        LINK,
+        varint(14),
+        STATUS,
+        FLAGS,
     ],
 };
 const EVENT_FIELDS: Message = Message { name: "Span.Event", tags: &[fixed64(1), bytes(2), bytes(3), varint(4)] };
-const LINK_FIELDS: Message =
-    Message { name: "Span.Link", tags: &[bytes(1), bytes(2), bytes(3), bytes(4), varint(5), fixed32(6)] };
+const LINK_FIELDS: Message = Message { name: "Span.Link", tags: &[bytes(1), bytes(2), bytes(3), bytes(4), varint(5), fixed32(6)] };
 const STATUS_FIELDS: Message = Message { name: "Status", tags: &[bytes(2), varint(3)] };
 
 /// Longest JSON text of a span's events or links, bytes; later ones are left out and the span is marked.
@@ -233,11 +246,7 @@ fn status(mut reader: Reader<'_>) -> Result<(u64, &[u8]), ProtoError> {
 }
 
 /// Appends one element to a list being written, unless the list would become too long.
-fn list_item(
-    out: &mut String,
-    state: &mut RecordState,
-    write: impl FnOnce(&mut String) -> Result<(), RecordError>,
-) -> Result<(), RecordError> {
+fn list_item(out: &mut String, state: &mut RecordState, write: impl FnOnce(&mut String) -> Result<(), RecordError>) -> Result<(), RecordError> {
     let before = out.len();
     out.push(if before == 0 { '[' } else { ',' });
     write(out)?;

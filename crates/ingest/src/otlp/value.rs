@@ -13,10 +13,7 @@ pub(crate) const TRUNCATED: &str = "skopos.truncated";
 /// Attribute set on rows of which attributes were left out, with their number.
 pub(crate) const DROPPED: &str = "skopos.dropped_attributes";
 
-const ANY_VALUE: Message = Message {
-    name: "AnyValue",
-    tags: &[bytes(1), varint(2), varint(3), fixed64(4), bytes(5), bytes(6), bytes(7)],
-};
+const ANY_VALUE: Message = Message { name: "AnyValue", tags: &[bytes(1), varint(2), varint(3), fixed64(4), bytes(5), bytes(6), bytes(7)] };
 const KEY_VALUE: Message = Message { name: "KeyValue", tags: &[bytes(1), bytes(2)] };
 const LIST: Message = Message { name: "ArrayValue", tags: &[bytes(1)] };
 
@@ -181,10 +178,7 @@ pub(crate) fn json_value(value: Value<'_>, at: &Reader<'_>, depth: usize, out: &
             out.push('"');
         }
         Value::Array(_) | Value::Map(_) if depth == 0 => {
-            return Err(RecordError::Refused(
-                "value_too_deep",
-                format!("a value at byte {} is nested deeper than value_depth_max", at.offset()),
-            ));
+            return Err(RecordError::Refused("value_too_deep", format!("a value at byte {} is nested deeper than value_depth_max", at.offset())));
         }
         Value::Array(mut list) => {
             const ITEM: u32 = bytes(1);

@@ -27,13 +27,8 @@ fn spelled(batch: &SampleBatch, resolver: &TableResolver) -> Vec<(String, Vec<(i
 #[test]
 fn what_is_encoded_is_decoded() {
     let mut one = series(&[("__name__", "up"), ("job", "orders")], &[(1000, 1.0), (-5, f64::from_bits(skopos_model::metric::STALE_NAN_BITS))]);
-    one.exemplars = vec![Exemplar {
-        timestamp: 7,
-        value: 0.25,
-        trace_id: TraceId([9; 16]),
-        span_id: SpanId([3; 8]),
-        labels: Labels::new([("region", "eu")]),
-    }];
+    one.exemplars =
+        vec![Exemplar { timestamp: 7, value: 0.25, trace_id: TraceId([9; 16]), span_id: SpanId([3; 8]), labels: Labels::new([("region", "eu")]) }];
     let two = series(&[("__name__", "requests_total"), ("code", "500")], &[(1000, 3.0)]);
     let meta = MetricMetadata { family: "up".into(), kind: MetricKind::Gauge, help: "alive".into(), unit: "".into() };
     let body = encode(&[one.clone(), two], std::slice::from_ref(&meta));

@@ -54,15 +54,11 @@ pub enum Test {
 
 /// Compiles a pattern of the grammar within its limits.
 pub(super) fn compile_regex(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ").trim();
-            format!("not a regular expression: {reason}")
-        })
+    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build().map_err(|error| {
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ").trim();
+        format!("not a regular expression: {reason}")
+    })
 }
 
 impl CompiledFilter {
@@ -119,9 +115,9 @@ impl Test {
             Compare::Equal(values) => Self::Equal(values.clone()),
             Compare::Contains(text) => Self::Contains(Needle::new(text)),
             Compare::Prefix(text) => Self::Prefix(text.clone()),
-            Compare::Regex(pattern) => Self::Regex(
-                compile_regex(pattern).map_err(|message| QueryError::Parse { message, at: Span { start: 0, end: pattern.len() } })?,
-            ),
+            Compare::Regex(pattern) => {
+                Self::Regex(compile_regex(pattern).map_err(|message| QueryError::Parse { message, at: Span { start: 0, end: pattern.len() } })?)
+            }
             Compare::Greater(value) => Self::Order(value.clone(), Ordering::Greater, false),
             Compare::GreaterEqual(value) => Self::Order(value.clone(), Ordering::Greater, true),
             Compare::Less(value) => Self::Order(value.clone(), Ordering::Less, false),

@@ -36,9 +36,7 @@ impl Display for Field {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::Attribute(key) => {
-                let reads_back = is_key(key)
-                    && Self::from_name(key) == *self
-                    && super::fields::likely_typo(key).is_none();
+                let reads_back = is_key(key) && Self::from_name(key) == *self && super::fields::likely_typo(key).is_none();
                 if reads_back { f.write_str(key) } else { quoted(key, f) }
             }
             other => f.write_str(other.name()),
@@ -49,7 +47,12 @@ impl Display for Field {
 /// A value where text that looks like a number or a truth value must be told apart from one.
 fn value(field: &Field, value: &Value, f: &mut Formatter<'_>) -> Result {
     match value {
-        Value::Text(t) if matches!(field, Field::Attribute(_)) && (number_of(t).is_some() || t == "true" || t == "false" || super::parse_duration(t).is_some()) => quoted(t, f),
+        Value::Text(t)
+            if matches!(field, Field::Attribute(_))
+                && (number_of(t).is_some() || t == "true" || t == "false" || super::parse_duration(t).is_some()) =>
+        {
+            quoted(t, f)
+        }
         other => Display::fmt(other, f),
     }
 }
@@ -61,7 +64,14 @@ impl Display for Value {
             Self::Number(n) => write!(f, "{n}"),
             Self::Bool(b) => write!(f, "{b}"),
             Self::Duration(nanos) => {
-                let units = [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
+                let units = [
+                    ("d", 86_400_000_000_000),
+                    ("h", 3_600_000_000_000),
+                    ("m", 60_000_000_000),
+                    ("s", 1_000_000_000),
+                    ("ms", 1_000_000),
+                    ("us", 1_000),
+                ];
                 match units.iter().find(|(_, size)| *nanos != 0 && nanos % size == 0) {
                     Some((unit, size)) => write!(f, "{}{unit}", nanos / size),
                     None => write!(f, "{nanos}ns"),

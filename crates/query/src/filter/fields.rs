@@ -20,7 +20,12 @@ pub const FIELDS: &[FieldName] = &[
     FieldName { field: Field::Service, name: "service", aliases: &["svc", "service_name", "service.name"], example: "service:checkout" },
     FieldName { field: Field::Level, name: "level", aliases: &["severity", "lvl", "severity_text"], example: "level:>=warn" },
     FieldName { field: Field::Body, name: "body", aliases: &["message", "msg"], example: "body:\"connection reset\"" },
-    FieldName { field: Field::TraceId, name: "trace_id", aliases: &["trace", "traceid", "trace.id"], example: "trace_id:4bf92f3577b34da6a3ce929d0e0e4736" },
+    FieldName {
+        field: Field::TraceId,
+        name: "trace_id",
+        aliases: &["trace", "traceid", "trace.id"],
+        example: "trace_id:4bf92f3577b34da6a3ce929d0e0e4736",
+    },
     FieldName { field: Field::SpanId, name: "span_id", aliases: &["span", "spanid", "span.id"], example: "span_id:00f067aa0ba902b7" },
     FieldName { field: Field::Name, name: "name", aliases: &["op", "operation", "span_name", "event_name"], example: "name:\"GET /orders\"" },
     FieldName { field: Field::Kind, name: "kind", aliases: &["span_kind"], example: "kind:server" },

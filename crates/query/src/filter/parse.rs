@@ -127,7 +127,9 @@ impl<'a> Parser<'a> {
 
     /// Whether the keyword stands here, followed by something that ends a word.
     fn at_keyword(&self, keyword: &str) -> bool {
-        self.rest().strip_prefix(keyword).is_some_and(|after| after.starts_with(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == '"') || after.is_empty())
+        self.rest()
+            .strip_prefix(keyword)
+            .is_some_and(|after| after.starts_with(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == '"') || after.is_empty())
     }
 
     fn alternatives(&mut self) -> Result<Filter, QueryError> {
@@ -153,7 +155,11 @@ impl<'a> Parser<'a> {
             if end || self.at_keyword("AND") {
                 if !found || after_and {
                     let what = if after_and { "after AND" } else { "here" };
-                    return fail(self.at, (self.at + 1).min(self.text.len()).max(self.at), format!("expected a word, \"a phrase\", key:value or ( {what}"));
+                    return fail(
+                        self.at,
+                        (self.at + 1).min(self.text.len()).max(self.at),
+                        format!("expected a word, \"a phrase\", key:value or ( {what}"),
+                    );
                 }
                 if end {
                     break;
@@ -257,7 +263,11 @@ impl<'a> Parser<'a> {
                 self.at += colon + 1;
                 let field = Field::from_name(key);
                 if let (Field::Attribute(_), Some(meant)) = (&field, likely_typo(key)) {
-                    return fail(start, start + colon, format!("unknown field `{key}`: did you mean `{meant}`? An attribute of this name is written \"{key}\":…"));
+                    return fail(
+                        start,
+                        start + colon,
+                        format!("unknown field `{key}`: did you mean `{meant}`? An attribute of this name is written \"{key}\":…"),
+                    );
                 }
                 return self.comparison(field, start);
             }
@@ -434,7 +444,10 @@ fn typed(field: &Field, raw: &Raw, ordered: bool) -> Result<Value, QueryError> {
         Field::Level => match number_of(&raw.text) {
             Some(number) if (1.0..=24.0).contains(&number) && number.fract() == 0.0 => Ok(Value::Number(number)),
             None if Severity::from_text(&raw.text).is_some() => Ok(text()),
-            _ => words(&["trace", "debug", "info", "warn", "warning", "error", "fatal", "critical"], "trace, debug, info, warn, error, fatal or a number from 1 to 24"),
+            _ => words(
+                &["trace", "debug", "info", "warn", "warning", "error", "fatal", "critical"],
+                "trace, debug, info, warn, error, fatal or a number from 1 to 24",
+            ),
         },
         Field::Kind => {
             let known = ["unspecified", "internal", "server", "client", "producer", "consumer"];

@@ -29,7 +29,10 @@ fn what_is_read() {
         ("NOT a", "-a"),
         ("-(a b)", "-(a b)"),
         ("!level:error", "-level:error"),
-        ("service:checkout-api level:error -path:/health dur:>500ms \"free text\"", "service:checkout-api level:error -path:\"/health\" duration:>500ms \"free text\""),
+        (
+            "service:checkout-api level:error -path:/health dur:>500ms \"free text\"",
+            "service:checkout-api level:error -path:\"/health\" duration:>500ms \"free text\"",
+        ),
         ("svc:a,b,\"c d\"", "service:a,b,\"c d\""),
         ("path:/api/v1/orders", "path:\"/api/v1/orders\""),
         ("http.route:/^\\/orders/", "http.route:/^\\/orders/"),
@@ -77,9 +80,33 @@ fn errors(texts: &[&str], expected: Expect) {
 fn what_is_refused() {
     errors(
         &[
-            "a OR", "OR a", "a AND", "AND", "()", "(a", "a)", "NOT", "\"abc", "service:", "x: y", "sevice:api", "levle:error",
-            "level:eror", "level:99", "dur:>500", "dur:fast", "status:bad", "status:>5xx", "kind:servr", "root:yes", "trace_id:abc",
-            "path:/a[/", "path:/a(/", "n:foo(bar)", "n:a\"b\"", "n:>5*",
+            "a OR",
+            "OR a",
+            "a AND",
+            "AND",
+            "()",
+            "(a",
+            "a)",
+            "NOT",
+            "\"abc",
+            "service:",
+            "x: y",
+            "sevice:api",
+            "levle:error",
+            "level:eror",
+            "level:99",
+            "dur:>500",
+            "dur:fast",
+            "status:bad",
+            "status:>5xx",
+            "kind:servr",
+            "root:yes",
+            "trace_id:abc",
+            "path:/a[/",
+            "path:/a(/",
+            "n:foo(bar)",
+            "n:a\"b\"",
+            "n:>5*",
         ],
         expect![[r#"
             a OR
@@ -161,7 +188,16 @@ fn durations_and_numbers() {
     ] {
         assert_eq!(parse_duration(text), nanos, "{text}");
     }
-    for (text, number) in [("5", Some(5.0)), ("-0.5", Some(-0.5)), ("1.10", None), ("007", None), ("9007199254740993", None), ("nan", None), ("inf", None), ("1e3", None)] {
+    for (text, number) in [
+        ("5", Some(5.0)),
+        ("-0.5", Some(-0.5)),
+        ("1.10", None),
+        ("007", None),
+        ("9007199254740993", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e3", None),
+    ] {
         assert_eq!(number_of(text), number, "{text}");
     }
 }
@@ -206,15 +242,76 @@ fn row() -> TestRow {
 fn what_is_taken() {
     let row = row();
     let yes = [
-        "", "reset", "RESET BY", "\"code=104\"", "body:peer", "body:/code=\\d+/", "service:checkout", "service:a,checkout", "service:check*", "service:~ECK",
-        "level:error", "level:ERR", "level:18", "level:>=warn", "level:>warn", "level:<fatal", "level:*", "level:er*", "trace_id:4BF92F3577B34DA6A3CE929D0E0E4736",
-        "trace_id:4bf9*", "status:5xx", "status:503", "status:>=500", "status:*", "status:50*", "path:/api/orders", "path:/orders$/", "retries:3", "retries:>2", "retries:<=3",
-        "ratio:0.5", "ratio:0.50", "ratio:<1", "zip:00712", "zip:>700", "duration:>500ms", "duration:750ms", "duration_ms:>500ms", "duration_ms:<1s", "cached:false", "root:true",
-        "kind:SERVER", "-missing:*", "NOT level:info", "(service:a OR reset) retries:3", "-(a b)",
+        "",
+        "reset",
+        "RESET BY",
+        "\"code=104\"",
+        "body:peer",
+        "body:/code=\\d+/",
+        "service:checkout",
+        "service:a,checkout",
+        "service:check*",
+        "service:~ECK",
+        "level:error",
+        "level:ERR",
+        "level:18",
+        "level:>=warn",
+        "level:>warn",
+        "level:<fatal",
+        "level:*",
+        "level:er*",
+        "trace_id:4BF92F3577B34DA6A3CE929D0E0E4736",
+        "trace_id:4bf9*",
+        "status:5xx",
+        "status:503",
+        "status:>=500",
+        "status:*",
+        "status:50*",
+        "path:/api/orders",
+        "path:/orders$/",
+        "retries:3",
+        "retries:>2",
+        "retries:<=3",
+        "ratio:0.5",
+        "ratio:0.50",
+        "ratio:<1",
+        "zip:00712",
+        "zip:>700",
+        "duration:>500ms",
+        "duration:750ms",
+        "duration_ms:>500ms",
+        "duration_ms:<1s",
+        "cached:false",
+        "root:true",
+        "kind:SERVER",
+        "-missing:*",
+        "NOT level:info",
+        "(service:a OR reset) retries:3",
+        "-(a b)",
     ];
     let no = [
-        "resets", "-reset", "service:Checkout", "level:warn", "level:>error", "level:info,debug", "status:4xx", "status:500", "status:error", "retries:\"4\"", "retries:>3",
-        "zip:712", "zip:>713", "missing:*", "missing:x", "duration:<500ms", "duration_ms:>1s", "cached:true", "root:false", "env:prod", "body:/^reset/", "reset absent",
+        "resets",
+        "-reset",
+        "service:Checkout",
+        "level:warn",
+        "level:>error",
+        "level:info,debug",
+        "status:4xx",
+        "status:500",
+        "status:error",
+        "retries:\"4\"",
+        "retries:>3",
+        "zip:712",
+        "zip:>713",
+        "missing:*",
+        "missing:x",
+        "duration:<500ms",
+        "duration_ms:>1s",
+        "cached:true",
+        "root:false",
+        "env:prod",
+        "body:/^reset/",
+        "reset absent",
     ];
     for (texts, expected) in [(&yes[..], true), (&no[..], false)] {
         for text in texts {
@@ -226,7 +323,15 @@ fn what_is_taken() {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z]{1,8}", "[ -~]{0,12}", "\\PC{0,6}", Just("AND".to_owned()), Just("5".to_owned()), Just("true".to_owned()), Just("5ms".to_owned())]
+    prop_oneof![
+        "[a-z]{1,8}",
+        "[ -~]{0,12}",
+        "\\PC{0,6}",
+        Just("AND".to_owned()),
+        Just("5".to_owned()),
+        Just("true".to_owned()),
+        Just("5ms".to_owned())
+    ]
 }
 
 fn comparison() -> impl Strategy<Value = Filter> {
@@ -267,8 +372,10 @@ fn comparison() -> impl Strategy<Value = Filter> {
 fn filter() -> impl Strategy<Value = Filter> {
     comparison().prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
-            proptest::collection::vec(inner.clone(), 2..4).prop_map(|parts| Filter::And(parts.into_iter().flat_map(|p| if let Filter::And(inner) = p { inner } else { vec![p] }).collect())),
-            proptest::collection::vec(inner.clone(), 2..4).prop_map(|parts| Filter::Or(parts.into_iter().flat_map(|p| if let Filter::Or(inner) = p { inner } else { vec![p] }).collect())),
+            proptest::collection::vec(inner.clone(), 2..4)
+                .prop_map(|parts| Filter::And(parts.into_iter().flat_map(|p| if let Filter::And(inner) = p { inner } else { vec![p] }).collect())),
+            proptest::collection::vec(inner.clone(), 2..4)
+                .prop_map(|parts| Filter::Or(parts.into_iter().flat_map(|p| if let Filter::Or(inner) = p { inner } else { vec![p] }).collect())),
             inner.prop_map(|p| Filter::Not(Box::new(p))),
         ]
     })

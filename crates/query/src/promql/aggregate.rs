@@ -314,8 +314,7 @@ fn select(grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Gri
     let mut chosen = Vec::new();
     for list in &members {
         for k in 0..width {
-            let mut candidates: Vec<(f64, usize)> =
-                list.iter().map(|i| (grid.row(*i)[k], *i)).filter(|(v, _)| !is_absent(*v)).collect();
+            let mut candidates: Vec<(f64, usize)> = list.iter().map(|i| (grid.row(*i)[k], *i)).filter(|(v, _)| !is_absent(*v)).collect();
             // NaN comes last either way. Of equal values the first by labels stays, so that the choice does not
             // depend on which other steps are computed along.
             let by_labels = |a: usize, b: usize| grid.keys[a].labels.cmp(&grid.keys[b].labels).then(a.cmp(&b));

@@ -38,9 +38,7 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// Whether `name` can stand bare where a label name is expected.
 pub(crate) fn is_label_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.as_bytes()[0].is_ascii_digit()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Whether `name` can stand bare where a metric name is expected.

@@ -6,15 +6,8 @@ use std::fmt;
 pub(crate) const SECONDS_MAX: f64 = 9_223_372_036.0;
 
 /// Units from the longest to the shortest, in milliseconds.
-const UNITS: [(&str, u64); 7] = [
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 7] =
+    [("y", 365 * 86_400_000), ("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads `1h30m` as seconds: whole numbers with units, each at most once, from long to short. `None` when the text
 /// has another shape.

@@ -26,12 +26,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self {
-            lookback: Duration::from_secs(300),
-            subquery_step: Duration::from_secs(60),
-            experimental: false,
-            delayed_name_removal: false,
-        }
+        Self { lookback: Duration::from_secs(300), subquery_step: Duration::from_secs(60), experimental: false, delayed_name_removal: false }
     }
 }
 

@@ -77,10 +77,8 @@ type Evaluated<T> = Result<T, QueryError>;
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(source: &'a dyn Queryable, ctx: &'a QueryContext, options: &'a EngineOptions, steps: Steps, range_query: bool) -> Self {
         let (start, end) = (steps.start, steps.end());
-        let times = QueryTimes {
-            step: if range_query { super::window::seconds(steps.step) } else { 0.0 },
-            range: super::window::seconds(end - start),
-        };
+        let times =
+            QueryTimes { step: if range_query { super::window::seconds(steps.step) } else { 0.0 }, range: super::window::seconds(end - start) };
         Self { source, ctx, options, start, end, range_query, times, notes: Notes::default(), fetched: Vec::new() }
     }
 
@@ -181,7 +179,9 @@ impl<'a> Evaluator<'a> {
 
     pub(crate) fn duration_ms(&self, duration: &Duration) -> Evaluated<i64> {
         if !self.options.experimental && !duration.is_literal() {
-            return Err(QueryError::Execution(format!("duration expressions are experimental: {duration}; switch experimental functions on to use them")));
+            return Err(QueryError::Execution(format!(
+                "duration expressions are experimental: {duration}; switch experimental functions on to use them"
+            )));
         }
         duration.resolve_ms(self.times).map_err(|reason| QueryError::Execution(format!("{reason} in duration {duration}")))
     }

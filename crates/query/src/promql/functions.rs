@@ -169,8 +169,22 @@ const fn named_window(name: &'static str, f: WindowFn, summary: &'static str, ex
 /// All functions, by name.
 pub static FUNCTIONS: &[Function] = &[
     map("abs", f64::abs, "Absolute value.", "abs(delta(temperature[5m]))"),
-    function("absent", &[V], &["v"], Body::Special(label::absent), "1 when the vector is empty, with the labels its selector states; nothing otherwise.", "absent(up{job=\"orders\"})"),
-    function("absent_over_time", &[M], &["v"], Body::Special(label::absent_over_time), "1 when no series has a sample in the window, with the labels its selector states; nothing otherwise.", "absent_over_time(up{job=\"orders\"}[1h])"),
+    function(
+        "absent",
+        &[V],
+        &["v"],
+        Body::Special(label::absent),
+        "1 when the vector is empty, with the labels its selector states; nothing otherwise.",
+        "absent(up{job=\"orders\"})",
+    ),
+    function(
+        "absent_over_time",
+        &[M],
+        &["v"],
+        Body::Special(label::absent_over_time),
+        "1 when no series has a sample in the window, with the labels its selector states; nothing otherwise.",
+        "absent_over_time(up{job=\"orders\"}[1h])",
+    ),
     map("acos", f64::acos, "Arc cosine, in radians.", "acos(v)"),
     map("acosh", f64::acosh, "Inverse hyperbolic cosine.", "acosh(v)"),
     map("asin", f64::asin, "Arc sine, in radians.", "asin(v)"),
@@ -180,7 +194,14 @@ pub static FUNCTIONS: &[Function] = &[
     window("avg_over_time", over_time::avg, "Mean of the samples in the window.", "avg_over_time(temperature[1h])"),
     map("ceil", f64::ceil, "Rounds up to a whole number.", "ceil(v)"),
     window("changes", over_time::changes, "How often the value changed in the window.", "changes(process_start_time_seconds[1h])"),
-    function("clamp", &[V, S, S], &["v", "min", "max"], Body::Special(math::clamp), "Keeps values between a minimum and a maximum.", "clamp(v, 0, 1)"),
+    function(
+        "clamp",
+        &[V, S, S],
+        &["v", "min", "max"],
+        Body::Special(math::clamp),
+        "Keeps values between a minimum and a maximum.",
+        "clamp(v, 0, 1)",
+    ),
     function("clamp_max", &[V, S], &["v", "max"], Body::MapWith(math::clamp_max), "Keeps values at or below a maximum.", "clamp_max(v, 100)"),
     function("clamp_min", &[V, S], &["v", "min"], Body::MapWith(math::clamp_min), "Keeps values at or above a minimum.", "clamp_min(v, 0)"),
     map("cos", f64::cos, "Cosine of radians.", "cos(v)"),
@@ -193,25 +214,107 @@ pub static FUNCTIONS: &[Function] = &[
     map("deg", f64::to_degrees, "Radians to degrees.", "deg(v)"),
     window("delta", rate::delta, "Difference between the window's ends, extrapolated; for gauges.", "delta(temperature[1h])"),
     window("deriv", rate::deriv, "Change per second by linear regression; for gauges.", "deriv(queue_length[10m])"),
-    function("double_exponential_smoothing", &[M, S, S], &["v", "smoothing", "trend"], Body::Window { function: rate::smooth, keeps_name: false, matrix_at: 0 }, "Smoothed value by a smoothing and a trend factor between 0 and 1.", "double_exponential_smoothing(queue_length[1h], 0.5, 0.1)").experimental(),
+    function(
+        "double_exponential_smoothing",
+        &[M, S, S],
+        &["v", "smoothing", "trend"],
+        Body::Window { function: rate::smooth, keeps_name: false, matrix_at: 0 },
+        "Smoothed value by a smoothing and a trend factor between 0 and 1.",
+        "double_exponential_smoothing(queue_length[1h], 0.5, 0.1)",
+    )
+    .experimental(),
     function("end", &[], &[], Body::Special(time::end), "End of the query's time range, Unix seconds.", "end()").returns(S).experimental(),
     map("exp", f64::exp, "e to the power of the value.", "exp(v)"),
     named_window("first_over_time", over_time::first, "Oldest sample in the window.", "first_over_time(v[1h])").experimental(),
     map("floor", f64::floor, "Rounds down to a whole number.", "floor(v)"),
-    function("histogram_avg", &[V], &["v"], Body::Special(histogram::native_only), "Mean of the observations in each native histogram.", "histogram_avg(rate(http_request_duration_seconds[5m]))"),
-    function("histogram_count", &[V], &["v"], Body::Special(histogram::native_only), "Number of observations in each native histogram.", "histogram_count(rate(http_request_duration_seconds[5m]))"),
-    function("histogram_fraction", &[S, S, V], &["lower", "upper", "b"], Body::Special(histogram::fraction), "Share of observations between two bounds, from buckets.", "histogram_fraction(0, 0.2, rate(http_request_duration_seconds_bucket[5m]))"),
-    function("histogram_quantile", &[S, V], &["q", "b"], Body::Special(histogram::quantile), "Quantile of the observations, from buckets with an `le` label.", "histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))"),
-    function("histogram_quantiles", &[V, T, S], &["b", "label", "q"], Body::Special(histogram::quantiles), "Several quantiles of the observations at once, told apart by a label.", "histogram_quantiles(sum by (le) (rate(http_request_duration_seconds_bucket[5m])), \"quantile\", 0.5, 0.99)").variadic().experimental(),
-    function("histogram_stddev", &[V], &["v"], Body::Special(histogram::native_only), "Standard deviation of the observations in each native histogram.", "histogram_stddev(rate(http_request_duration_seconds[5m]))"),
-    function("histogram_stdvar", &[V], &["v"], Body::Special(histogram::native_only), "Variance of the observations in each native histogram.", "histogram_stdvar(rate(http_request_duration_seconds[5m]))"),
-    function("histogram_sum", &[V], &["v"], Body::Special(histogram::native_only), "Sum of the observations in each native histogram.", "histogram_sum(rate(http_request_duration_seconds[5m]))"),
+    function(
+        "histogram_avg",
+        &[V],
+        &["v"],
+        Body::Special(histogram::native_only),
+        "Mean of the observations in each native histogram.",
+        "histogram_avg(rate(http_request_duration_seconds[5m]))",
+    ),
+    function(
+        "histogram_count",
+        &[V],
+        &["v"],
+        Body::Special(histogram::native_only),
+        "Number of observations in each native histogram.",
+        "histogram_count(rate(http_request_duration_seconds[5m]))",
+    ),
+    function(
+        "histogram_fraction",
+        &[S, S, V],
+        &["lower", "upper", "b"],
+        Body::Special(histogram::fraction),
+        "Share of observations between two bounds, from buckets.",
+        "histogram_fraction(0, 0.2, rate(http_request_duration_seconds_bucket[5m]))",
+    ),
+    function(
+        "histogram_quantile",
+        &[S, V],
+        &["q", "b"],
+        Body::Special(histogram::quantile),
+        "Quantile of the observations, from buckets with an `le` label.",
+        "histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))",
+    ),
+    function(
+        "histogram_quantiles",
+        &[V, T, S],
+        &["b", "label", "q"],
+        Body::Special(histogram::quantiles),
+        "Several quantiles of the observations at once, told apart by a label.",
+        "histogram_quantiles(sum by (le) (rate(http_request_duration_seconds_bucket[5m])), \"quantile\", 0.5, 0.99)",
+    )
+    .variadic()
+    .experimental(),
+    function(
+        "histogram_stddev",
+        &[V],
+        &["v"],
+        Body::Special(histogram::native_only),
+        "Standard deviation of the observations in each native histogram.",
+        "histogram_stddev(rate(http_request_duration_seconds[5m]))",
+    ),
+    function(
+        "histogram_stdvar",
+        &[V],
+        &["v"],
+        Body::Special(histogram::native_only),
+        "Variance of the observations in each native histogram.",
+        "histogram_stdvar(rate(http_request_duration_seconds[5m]))",
+    ),
+    function(
+        "histogram_sum",
+        &[V],
+        &["v"],
+        Body::Special(histogram::native_only),
+        "Sum of the observations in each native histogram.",
+        "histogram_sum(rate(http_request_duration_seconds[5m]))",
+    ),
     date("hour", time::hour, "Hour of the day in UTC.", "hour() > 8 < 18"),
     window("idelta", rate::idelta, "Difference between the window's last two samples; for gauges.", "idelta(temperature[5m])"),
     window("increase", rate::increase, "Increase of a counter over the window, extrapolated to its ends.", "increase(http_requests_total[5m])"),
     window("irate", rate::irate, "Per-second increase of a counter from the window's last two samples.", "irate(http_requests_total[5m])"),
-    function("label_join", &[V, T, T, T], &["v", "dst", "separator", "src"], Body::Special(label::join), "Sets a label to the values of others, joined.", "label_join(up, \"target\", \":\", \"job\", \"instance\")").optional(1).variadic(),
-    function("label_replace", &[V, T, T, T, T], &["v", "dst", "replacement", "src", "regex"], Body::Special(label::replace), "Sets a label from another by a regular expression that has to match all of it.", "label_replace(up, \"host\", \"$1\", \"instance\", \"(.*):.*\")"),
+    function(
+        "label_join",
+        &[V, T, T, T],
+        &["v", "dst", "separator", "src"],
+        Body::Special(label::join),
+        "Sets a label to the values of others, joined.",
+        "label_join(up, \"target\", \":\", \"job\", \"instance\")",
+    )
+    .optional(1)
+    .variadic(),
+    function(
+        "label_replace",
+        &[V, T, T, T, T],
+        &["v", "dst", "replacement", "src", "regex"],
+        Body::Special(label::replace),
+        "Sets a label from another by a regular expression that has to match all of it.",
+        "label_replace(up, \"host\", \"$1\", \"instance\", \"(.*):.*\")",
+    ),
     named_window("last_over_time", over_time::last, "Newest sample in the window.", "last_over_time(v[1h])"),
     map("ln", f64::ln, "Natural logarithm.", "ln(v)"),
     map("log10", f64::log10, "Decimal logarithm.", "log10(v)"),
@@ -222,36 +325,112 @@ pub static FUNCTIONS: &[Function] = &[
     date("minute", time::minute, "Minute of the hour in UTC.", "minute()"),
     date("month", time::month, "Month of the year in UTC, from 1.", "month()"),
     function("pi", &[], &[], Body::Special(math::pi), "The number pi.", "pi()").returns(S),
-    function("predict_linear", &[M, S], &["v", "seconds"], Body::Window { function: rate::predict_linear, keeps_name: false, matrix_at: 0 }, "Value in so many seconds by linear regression; for gauges.", "predict_linear(disk_free_bytes[6h], 86400) < 0").per_step(),
+    function(
+        "predict_linear",
+        &[M, S],
+        &["v", "seconds"],
+        Body::Window { function: rate::predict_linear, keeps_name: false, matrix_at: 0 },
+        "Value in so many seconds by linear regression; for gauges.",
+        "predict_linear(disk_free_bytes[6h], 86400) < 0",
+    )
+    .per_step(),
     window("present_over_time", over_time::present, "1 for each series with a sample in the window.", "present_over_time(up[1h])"),
-    function("quantile_over_time", &[S, M], &["q", "v"], Body::Window { function: over_time::quantile, keeps_name: false, matrix_at: 1 }, "Quantile of the samples in the window.", "quantile_over_time(0.9, queue_length[1h])"),
+    function(
+        "quantile_over_time",
+        &[S, M],
+        &["q", "v"],
+        Body::Window { function: over_time::quantile, keeps_name: false, matrix_at: 1 },
+        "Quantile of the samples in the window.",
+        "quantile_over_time(0.9, queue_length[1h])",
+    ),
     map("rad", f64::to_radians, "Degrees to radians.", "rad(v)"),
-    function("range", &[], &[], Body::Special(time::range), "End minus start of the query's time range, seconds.", "range()").returns(S).experimental(),
+    function("range", &[], &[], Body::Special(time::range), "End minus start of the query's time range, seconds.", "range()")
+        .returns(S)
+        .experimental(),
     window("rate", rate::rate, "Per-second increase of a counter over the window, extrapolated to its ends.", "rate(http_requests_total[5m])"),
     window("resets", over_time::resets, "How often a counter was reset in the window.", "resets(http_requests_total[1h])"),
-    function("round", &[V, S], &["v", "to_nearest"], Body::MapWith(math::round), "Rounds to the nearest multiple (of 1 unless given); ties go up.", "round(v, 0.5)").optional(1),
-    function("scalar", &[V], &["v"], Body::Special(math::scalar), "The value of a vector's only series, NaN when it has none or several.", "scalar(count(up))").returns(S),
+    function(
+        "round",
+        &[V, S],
+        &["v", "to_nearest"],
+        Body::MapWith(math::round),
+        "Rounds to the nearest multiple (of 1 unless given); ties go up.",
+        "round(v, 0.5)",
+    )
+    .optional(1),
+    function(
+        "scalar",
+        &[V],
+        &["v"],
+        Body::Special(math::scalar),
+        "The value of a vector's only series, NaN when it has none or several.",
+        "scalar(count(up))",
+    )
+    .returns(S),
     map("sgn", math::sgn, "1, -1 or 0 by the value's sign.", "sgn(v)"),
     map("sin", f64::sin, "Sine of radians.", "sin(v)"),
     map("sinh", f64::sinh, "Hyperbolic sine.", "sinh(v)"),
     function("sort", &[V], &["v"], Body::Special(label::sort), "Sorts by value, smallest first; instant queries only.", "sort(up)"),
-    function("sort_by_label", &[V, T], &["v", "label"], Body::Special(label::sort_by_label), "Sorts by the values of labels in natural order; instant queries only.", "sort_by_label(up, \"instance\")").optional(1).variadic().experimental(),
-    function("sort_by_label_desc", &[V, T], &["v", "label"], Body::Special(label::sort_by_label_desc), "Sorts by the values of labels in reverse natural order; instant queries only.", "sort_by_label_desc(up, \"instance\")").optional(1).variadic().experimental(),
+    function(
+        "sort_by_label",
+        &[V, T],
+        &["v", "label"],
+        Body::Special(label::sort_by_label),
+        "Sorts by the values of labels in natural order; instant queries only.",
+        "sort_by_label(up, \"instance\")",
+    )
+    .optional(1)
+    .variadic()
+    .experimental(),
+    function(
+        "sort_by_label_desc",
+        &[V, T],
+        &["v", "label"],
+        Body::Special(label::sort_by_label_desc),
+        "Sorts by the values of labels in reverse natural order; instant queries only.",
+        "sort_by_label_desc(up, \"instance\")",
+    )
+    .optional(1)
+    .variadic()
+    .experimental(),
     function("sort_desc", &[V], &["v"], Body::Special(label::sort_desc), "Sorts by value, largest first; instant queries only.", "sort_desc(up)"),
     map("sqrt", f64::sqrt, "Square root.", "sqrt(v)"),
     function("start", &[], &[], Body::Special(time::start), "Start of the query's time range, Unix seconds.", "start()").returns(S).experimental(),
     window("stddev_over_time", over_time::stddev, "Standard deviation of the samples in the window.", "stddev_over_time(v[1h])"),
     window("stdvar_over_time", over_time::stdvar, "Variance of the samples in the window.", "stdvar_over_time(v[1h])"),
-    function("step", &[], &[], Body::Special(time::step), "Resolution of the query, seconds; 0 for an instant query.", "step()").returns(S).experimental(),
+    function("step", &[], &[], Body::Special(time::step), "Resolution of the query, seconds; 0 for an instant query.", "step()")
+        .returns(S)
+        .experimental(),
     window("sum_over_time", over_time::sum, "Sum of the samples in the window.", "sum_over_time(v[1h])"),
     map("tan", f64::tan, "Tangent of radians.", "tan(v)"),
     map("tanh", f64::tanh, "Hyperbolic tangent.", "tanh(v)"),
-    function("time", &[], &[], Body::Special(time::time), "The step's time, Unix seconds.", "time() - process_start_time_seconds").returns(S).per_step(),
+    function("time", &[], &[], Body::Special(time::time), "The step's time, Unix seconds.", "time() - process_start_time_seconds")
+        .returns(S)
+        .per_step(),
     function("timestamp", &[V], &["v"], Body::Special(time::timestamp), "Time of each sample, Unix seconds.", "time() - timestamp(up)").per_step(),
-    window("ts_of_first_over_time", over_time::time_of_first, "Time of the oldest sample in the window, Unix seconds.", "ts_of_first_over_time(v[1h])").experimental(),
-    window("ts_of_last_over_time", over_time::time_of_last, "Time of the newest sample in the window, Unix seconds.", "ts_of_last_over_time(v[1h])").experimental(),
-    window("ts_of_max_over_time", over_time::time_of_max, "Time of the last largest sample in the window, Unix seconds.", "ts_of_max_over_time(v[1h])").experimental(),
-    window("ts_of_min_over_time", over_time::time_of_min, "Time of the last smallest sample in the window, Unix seconds.", "ts_of_min_over_time(v[1h])").experimental(),
+    window(
+        "ts_of_first_over_time",
+        over_time::time_of_first,
+        "Time of the oldest sample in the window, Unix seconds.",
+        "ts_of_first_over_time(v[1h])",
+    )
+    .experimental(),
+    window("ts_of_last_over_time", over_time::time_of_last, "Time of the newest sample in the window, Unix seconds.", "ts_of_last_over_time(v[1h])")
+        .experimental(),
+    window(
+        "ts_of_max_over_time",
+        over_time::time_of_max,
+        "Time of the last largest sample in the window, Unix seconds.",
+        "ts_of_max_over_time(v[1h])",
+    )
+    .experimental(),
+    window(
+        "ts_of_min_over_time",
+        over_time::time_of_min,
+        "Time of the last smallest sample in the window, Unix seconds.",
+        "ts_of_min_over_time(v[1h])",
+    )
+    .experimental(),
     function("vector", &[S], &["s"], Body::Special(math::vector), "A vector of one series without labels.", "vector(1)"),
     date("year", time::year, "Year in UTC.", "year()"),
 ];
@@ -324,9 +503,7 @@ pub(crate) fn stated_labels(expr: &Expr) -> skopos_model::Labels {
         _ => &[],
     };
     let stated = matchers.iter().filter(|m| {
-        m.op == crate::metrics::MatchOp::Equal
-            && m.name != super::METRIC_NAME
-            && matchers.iter().filter(|o| o.name == m.name).count() == 1
+        m.op == crate::metrics::MatchOp::Equal && m.name != super::METRIC_NAME && matchers.iter().filter(|o| o.name == m.name).count() == 1
     });
     stated.map(|m| (m.name.as_str(), m.value.as_str())).collect()
 }

@@ -2,7 +2,9 @@
 
 use super::METRIC_NAME;
 
-use super::ast::{Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, Kind, Matching, Number, RangeSelector, Sampling, Selector, Shift, Subquery};
+use super::ast::{
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, Kind, Matching, Number, RangeSelector, Sampling, Selector, Shift, Subquery,
+};
 use super::duration::{Duration, DurationOp, to_ms};
 use super::token::{Tok, Token, error, tokens};
 use crate::error::{QueryError, Span};
@@ -131,11 +133,7 @@ impl Parser {
 
     fn unexpected<T>(&self, context: &str, expected: &str) -> Parsed<T> {
         let token = self.token();
-        Err(error(
-            format!("unexpected {} in {context}, expected {expected}", token.tok.describe()),
-            token.span.start,
-            token.span.end,
-        ))
+        Err(error(format!("unexpected {} in {context}, expected {expected}", token.tok.describe()), token.span.start, token.span.end))
     }
 
     fn expect(&mut self, tok: &Tok, context: &str) -> Parsed<Token> {
@@ -434,11 +432,7 @@ impl Parser {
                     Tok::NotRegex => MatchOp::NotRegex,
                     Tok::Comma | Tok::RightBrace if quoted => {
                         if selector.name.is_some() || named_by_matcher.is_some() {
-                            return Err(error(
-                                format!("metric name must not be set twice: {label:?}"),
-                                token.span.start,
-                                token.span.end,
-                            ));
+                            return Err(error(format!("metric name must not be set twice: {label:?}"), token.span.start, token.span.end));
                         }
                         selector.name = Some(label);
                         self.take(&Tok::Comma);
@@ -475,11 +469,7 @@ impl Parser {
         }
         let expr = self.expr_from(start, Kind::Selector(selector.clone()));
         if selector.matchers.iter().all(|m| m.matches("")) {
-            return Err(error(
-                "vector selector must contain at least one non-empty matcher",
-                expr.span.start,
-                expr.span.end,
-            ));
+            return Err(error("vector selector must contain at least one non-empty matcher", expr.span.start, expr.span.end));
         }
         Ok(expr)
     }

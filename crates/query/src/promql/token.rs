@@ -230,11 +230,7 @@ impl Lexer<'_> {
             }
             _ => {
                 let c = self.text[start..].chars().next().unwrap_or(' ');
-                let hint = if c.is_alphabetic() {
-                    "; names with other than ASCII letters, digits and _ are quoted: {\"name\"}"
-                } else {
-                    ""
-                };
+                let hint = if c.is_alphabetic() { "; names with other than ASCII letters, digits and _ are quoted: {\"name\"}" } else { "" };
                 return Err(error(format!("unexpected character {c:?}{hint}"), start, start + c.len_utf8()));
             }
         };

@@ -373,9 +373,7 @@ impl Pick<'_> {
     pub(crate) fn labels(&self, key: &Key) -> Labels {
         match self {
             Self::By(labels) => Labels::new(labels.iter().map(|l| (*l, key.get(l)))),
-            Self::Without(labels) => {
-                Labels::new(key.pairs().filter(|(n, _)| *n != METRIC_NAME && labels.binary_search(n).is_err()))
-            }
+            Self::Without(labels) => Labels::new(key.pairs().filter(|(n, _)| *n != METRIC_NAME && labels.binary_search(n).is_err())),
             Self::All => Labels::new(key.pairs()),
         }
     }

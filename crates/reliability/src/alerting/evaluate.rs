@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use skopos_model::labels::METRIC_NAME;
 use skopos_model::Labels;
+use skopos_model::labels::METRIC_NAME;
 
 use super::fingerprint::fingerprint;
-use super::state::{ActiveAlert, AlertPhase, AlertUpdate, EvalSample, RESOLVED_RETENTION_MS, RuleHealth, RuleState, STALE_NAN, SeriesSample, Transition};
+use super::state::{
+    ActiveAlert, AlertPhase, AlertUpdate, EvalSample, RESOLVED_RETENTION_MS, RuleHealth, RuleState, STALE_NAN, SeriesSample, Transition,
+};
 use crate::rules::{AlertingRule, Rule};
 use crate::slo::SEVERITY_OVERRIDE;
 use crate::template::TemplateData;
@@ -46,7 +48,13 @@ pub struct Evaluation {
 /// # Errors
 /// When two elements end up with the same labels (nothing is changed then) or there are more alerts than the limit
 /// allows (all are dropped then, as Prometheus does). The state's health tells either.
-pub fn evaluate_alerts(rule: &Rule, alerting: &AlertingRule, state: &mut RuleState, result: &[EvalSample], ctx: &EvalContext<'_>) -> Result<Evaluation, String> {
+pub fn evaluate_alerts(
+    rule: &Rule,
+    alerting: &AlertingRule,
+    state: &mut RuleState,
+    result: &[EvalSample],
+    ctx: &EvalContext<'_>,
+) -> Result<Evaluation, String> {
     let mut present: BTreeMap<u64, ActiveAlert> = BTreeMap::new();
     for sample in result {
         let data = TemplateData { labels: &sample.labels, value: sample.value, external_labels: ctx.external_labels, external_url: ctx.external_url };
@@ -244,11 +252,25 @@ mod tests {
             annotations: [("summary".to_owned(), "{{ $labels.job }} is {{ $value }}".into())].into(),
             ..AlertingRule::default()
         };
-        Rule { kind: RuleKind::Alerting(Box::new(alerting)), name: "A".into(), expr: "up == 0".into(), labels: [("severity".to_owned(), "page".into())].into(), line: 1 }
+        Rule {
+            kind: RuleKind::Alerting(Box::new(alerting)),
+            name: "A".into(),
+            expr: "up == 0".into(),
+            labels: [("severity".to_owned(), "page".into())].into(),
+            line: 1,
+        }
     }
 
     fn context(at: i64, external: &Labels) -> EvalContext<'_> {
-        EvalContext { at, query_offset_ms: 0, interval_ms: MINUTE, resend_delay_ms: MINUTE, limit: 0, external_labels: external, external_url: "http://skopos" }
+        EvalContext {
+            at,
+            query_offset_ms: 0,
+            interval_ms: MINUTE,
+            resend_delay_ms: MINUTE,
+            limit: 0,
+            external_labels: external,
+            external_url: "http://skopos",
+        }
     }
 
     fn sample(job: &str) -> EvalSample {
@@ -275,7 +297,10 @@ mod tests {
         }
         assert_eq!(
             phases,
-            ["pending", "pending", "pending", "pending", "pending", "firing", "firing", "firing", "firing", "firing", "inactive", "inactive", "inactive"]
+            [
+                "pending", "pending", "pending", "pending", "pending", "firing", "firing", "firing", "firing", "firing", "inactive", "inactive",
+                "inactive"
+            ]
         );
         // Exact ticks and a strict comparison: every second minute.
         assert_eq!(sends, [(5, false), (7, false), (9, false), (10, true), (12, true)]);
@@ -339,7 +364,8 @@ mod tests {
         assert!(state.alerts.is_empty());
         assert_eq!(state.health, RuleHealth::Err);
         step(&rule, &mut state, 2 * MINUTE, &[sample("a")], 2).expect("recovers");
-        let error = step(&rule, &mut state, 3 * MINUTE, &[sample("a"), EvalSample { labels: Labels::new([("job", "a")]), value: 2.0 }], 0).expect_err("equal");
+        let error = step(&rule, &mut state, 3 * MINUTE, &[sample("a"), EvalSample { labels: Labels::new([("job", "a")]), value: 2.0 }], 0)
+            .expect_err("equal");
         assert!(error.contains("same labels"), "{error}");
         assert_eq!(state.alerts.len(), 1, "a failed evaluation leaves alerts untouched");
     }
@@ -360,10 +386,12 @@ mod tests {
 
     #[test]
     fn recording_writes_and_ends_series() {
-        let rule = Rule { kind: RuleKind::Recording, name: "job:up".into(), expr: "up".into(), labels: [("team".to_owned(), "x".into())].into(), line: 1 };
+        let rule =
+            Rule { kind: RuleKind::Recording, name: "job:up".into(), expr: "up".into(), labels: [("team".to_owned(), "x".into())].into(), line: 1 };
         let external = Labels::default();
         let mut state = RuleState::default();
-        let out = evaluate_recording(&rule, &mut state, &[sample("a")], &EvalContext { query_offset_ms: 500, ..context(1_000, &external) }).expect("evaluates");
+        let out = evaluate_recording(&rule, &mut state, &[sample("a")], &EvalContext { query_offset_ms: 500, ..context(1_000, &external) })
+            .expect("evaluates");
         assert_eq!(format!("{} {} {}", out.series[0].labels, out.series[0].value, out.series[0].at), r#"job:up{job="a", team="x"} 1 500"#);
         let out = evaluate_recording(&rule, &mut state, &[], &context(2_000, &external)).expect("evaluates");
         assert_eq!(out.series[0].value.to_bits(), STALE_NAN.to_bits());

@@ -52,7 +52,15 @@ mod tests {
         let mut state = RuleState::default();
         let result = [EvalSample { labels: Labels::new([("job", "x")]), value: 1.0 }];
         let run = |state: &mut RuleState, at| {
-            let ctx = EvalContext { at, query_offset_ms: 0, interval_ms: MINUTE, resend_delay_ms: MINUTE, limit: 0, external_labels: &external, external_url: "" };
+            let ctx = EvalContext {
+                at,
+                query_offset_ms: 0,
+                interval_ms: MINUTE,
+                resend_delay_ms: MINUTE,
+                limit: 0,
+                external_labels: &external,
+                external_url: "",
+            };
             evaluate_alerts(&rule, &alerting, state, &result, &ctx).expect("evaluates");
         };
         for minute in 0..=pending {

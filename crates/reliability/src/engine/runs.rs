@@ -56,7 +56,15 @@ impl Engine {
         Ok((self.runs[&id].clone(), effects))
     }
 
-    fn open(&mut self, runbook: &str, alert: Option<String>, labels: Labels, actor: &str, now: i64, effects: &mut Vec<Effect>) -> Result<String, RunRefusal> {
+    fn open(
+        &mut self,
+        runbook: &str,
+        alert: Option<String>,
+        labels: Labels,
+        actor: &str,
+        now: i64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<String, RunRefusal> {
         let book = self.runbooks.iter().find(|r| r.id == runbook).ok_or_else(|| RunRefusal::NotFound(format!("runbook `{runbook}`")))?;
         let seed = format!("{runbook}|{}|{now}|{}", alert.as_deref().unwrap_or(""), self.runs.len());
         let id = format!("run-{:x}-{:08x}", now, xxh3_64(seed.as_bytes()) >> 32);
@@ -79,7 +87,15 @@ impl Engine {
     ///
     /// # Errors
     /// When it may not be run, with the reason.
-    pub fn run_step(&mut self, run: &str, step: &str, actor: &str, confirm: Option<&str>, dry_run: bool, now: i64) -> Result<(StepStart, Vec<Effect>), RunRefusal> {
+    pub fn run_step(
+        &mut self,
+        run: &str,
+        step: &str,
+        actor: &str,
+        confirm: Option<&str>,
+        dry_run: bool,
+        now: i64,
+    ) -> Result<(StepStart, Vec<Effect>), RunRefusal> {
         let mut effects = Vec::new();
         let start = self.begin(run, step, &Ask { actor, confirm, dry_run, auto: false }, now, &mut effects)?;
         Ok((start, effects))
@@ -144,7 +160,8 @@ impl Engine {
 
     /// Steps that were under way when the former process ended: nobody knows what came of them.
     pub(super) fn interrupt_steps(&mut self, now: i64, effects: &mut Vec<Effect>) {
-        let all: Vec<(String, String)> = self.runs.values().flat_map(|r| r.pending().map(|s| (r.id.clone(), s.to_owned())).collect::<Vec<_>>()).collect();
+        let all: Vec<(String, String)> =
+            self.runs.values().flat_map(|r| r.pending().map(|s| (r.id.clone(), s.to_owned())).collect::<Vec<_>>()).collect();
         for (run, step) in all {
             let outcome = StepOutcome { duration_ms: 0, result: Err("the server was restarted meanwhile: what came of it is not known".to_owned()) };
             self.step_finished(&run, &step, outcome, now, effects);
@@ -154,7 +171,8 @@ impl Engine {
     /// An alert fires: its runbook's verify steps run by themselves.
     pub(super) fn verify_by_itself(&mut self, runbook: &str, labels: &Labels, now: i64, effects: &mut Vec<Effect>) {
         let Some(book) = self.runbook(runbook) else { return };
-        let steps: Vec<String> = book.steps.iter().filter(|s| s.phase == StepPhase::Verify && s.kind != StepKind::Manual).map(|s| s.id.clone()).collect();
+        let steps: Vec<String> =
+            book.steps.iter().filter(|s| s.phase == StepPhase::Verify && s.kind != StepKind::Manual).map(|s| s.id.clone()).collect();
         if steps.is_empty() {
             return;
         }
@@ -162,12 +180,18 @@ impl Engine {
         // A run that answers this time: one left open from an earlier time has its changes behind it, and what was
         // done once in a run is not done again.
         let since = self.alerts().find(|(_, _, a)| a.labels == *labels).map_or(now, |(_, _, a)| a.active_at);
-        let former: Vec<String> = self.runs.values().filter(|r| r.alert.as_deref() == Some(&alert) && r.state != RunState::Done && r.started < since).map(|r| r.id.clone()).collect();
+        let former: Vec<String> = self
+            .runs
+            .values()
+            .filter(|r| r.alert.as_deref() == Some(&alert) && r.state != RunState::Done && r.started < since)
+            .map(|r| r.id.clone())
+            .collect();
         for id in former {
             // With a step under way it stays open and ends by itself.
             effects.extend(self.close_run(&id, now).unwrap_or_default());
         }
-        let open = self.runs.values().find(|r| r.alert.as_deref() == Some(&alert) && r.state == RunState::Open && r.started >= since).map(|r| r.id.clone());
+        let open =
+            self.runs.values().find(|r| r.alert.as_deref() == Some(&alert) && r.state == RunState::Open && r.started >= since).map(|r| r.id.clone());
         let opened = open.map_or_else(|| self.open(runbook, Some(alert), labels.clone(), AUTOMATIC_ACTOR, now, effects), Ok);
         let Ok(run) = opened else { return };
         for step in steps {

@@ -9,7 +9,11 @@ use crate::slo::{SloOptions, parse_slos, standard_windows};
 fn notify() -> NotifyConfig {
     NotifyConfig {
         route: Some(RouteConfig { receiver: Some("team".into()), ..RouteConfig::default() }),
-        receivers: vec![ReceiverConfig { name: "team".into(), webhook_configs: vec![WebhookConfig { url: "http://hook".into(), ..WebhookConfig::default() }], ..ReceiverConfig::default() }],
+        receivers: vec![ReceiverConfig {
+            name: "team".into(),
+            webhook_configs: vec![WebhookConfig { url: "http://hook".into(), ..WebhookConfig::default() }],
+            ..ReceiverConfig::default()
+        }],
         inhibit_rules: None,
     }
 }
@@ -73,7 +77,8 @@ fn page_times(ratio: f64, length: i64, scrape_offset: i64) -> (Option<f64>, Opti
 }
 
 fn page_fingerprint(long_window: &str) -> String {
-    let labels = [("alertname", "Orders API SLO burn"), ("severity", "page"), ("slo", "orders"), ("service", "orders-api"), ("long_window", long_window)];
+    let labels =
+        [("alertname", "Orders API SLO burn"), ("severity", "page"), ("slo", "orders"), ("service", "orders-api"), ("long_window", long_window)];
     format!("{:016x}", fingerprint(&Labels::new(labels)))
 }
 
@@ -82,11 +87,9 @@ const TOLERANCE: f64 = 0.8;
 
 #[test]
 fn standard_windows_detect_and_reset_when_the_formula_says() {
-    for (ratio, length, detect, reset, offset) in [
-        (1.0, 3 * MINUTE, 0.864, None, 0),
-        (1.0, 10 * MINUTE, 0.864, Some(4.928), 7_000),
-        (0.1, 12 * MINUTE, 8.64, Some(4.28), 3_000),
-    ] {
+    for (ratio, length, detect, reset, offset) in
+        [(1.0, 3 * MINUTE, 0.864, None, 0), (1.0, 10 * MINUTE, 0.864, Some(4.928), 7_000), (0.1, 12 * MINUTE, 8.64, Some(4.28), 3_000)]
+    {
         let (fired, resolved) = page_times(ratio, length, offset);
         let fired = fired.unwrap_or_else(|| panic!("e={ratio} fires"));
         assert!((fired - detect).abs() < TOLERANCE && fired >= detect - 0.3, "e={ratio}: fired after {fired:.2} min, expected {detect}");
@@ -101,14 +104,18 @@ fn standard_windows_detect_and_reset_when_the_formula_says() {
 #[test]
 fn each_window_crosses_when_the_formula_says() {
     let slo = slo("");
-    for (ratio, long_hours, minutes) in [(0.1, 6, Some(21.6)), (0.02, 1, Some(43.2)), (0.01, 1, None), (0.01, 6, Some(216.0)), (0.1, 24, Some(43.2))] {
+    for (ratio, long_hours, minutes) in [(0.1, 6, Some(21.6)), (0.02, 1, Some(43.2)), (0.01, 1, None), (0.01, 6, Some(216.0)), (0.1, 24, Some(43.2))]
+    {
         let start = 25 * HOUR;
         let mut world = World::new(options(MINUTE), 0, burst(ratio, start, i64::MAX));
         world.history(start + 5 * HOUR);
         let window = slo.burn_windows.iter().find(|w| w.long_ms == long_hours * HOUR).expect("window");
-        let ratio_of = |window_ms: i64, at: i64| world.query(&slo.indicator.error_ratio(window_ms, slo.budgeting), at).expect("evaluates").first().map_or(0.0, |s| s.value);
+        let ratio_of = |window_ms: i64, at: i64| {
+            world.query(&slo.indicator.error_ratio(window_ms, slo.budgeting), at).expect("evaluates").first().map_or(0.0, |s| s.value)
+        };
         let limit = window.factor * slo.budget_ratio();
-        let crossed = (0..5 * 60).map(|m| start + m * MINUTE).find(|at| ratio_of(window.long_ms, *at) > limit && ratio_of(window.short_ms, *at) > limit);
+        let crossed =
+            (0..5 * 60).map(|m| start + m * MINUTE).find(|at| ratio_of(window.long_ms, *at) > limit && ratio_of(window.short_ms, *at) > limit);
         let crossed = crossed.map(|at| (at - start) as f64 / MINUTE as f64);
         match (crossed, minutes) {
             (Some(found), Some(expected)) => assert!((found - expected).abs() <= 1.3, "e={ratio} {long_hours}h: {found}, expected {expected}"),
@@ -125,11 +132,16 @@ fn ten_percent_errors_are_paged_after_nine_and_a_half_minutes() {
     let start = 8 * HOUR;
     let mut world = World::new(options(MINUTE), 0, burst(0.1, start, start + 30 * MINUTE));
     world.history(start - 10 * MINUTE);
-    let by_severity = NotifyConfig { route: Some(RouteConfig { receiver: Some("team".into()), group_by: Some(vec!["severity".into()]), ..RouteConfig::default() }), ..notify() };
+    let by_severity = NotifyConfig {
+        route: Some(RouteConfig { receiver: Some("team".into()), group_by: Some(vec!["severity".into()]), ..RouteConfig::default() }),
+        ..notify()
+    };
     world.load(EngineConfig { slos: vec![slo("")], routing: by_severity.compile("f").0, ..EngineConfig::default() });
     world.run(start + HOUR);
     let page = page_fingerprint("1h");
-    let fired = world.journal.iter().find(|e| e.kind == "firing" && e.reference == page).unwrap_or_else(|| panic!("fires: {}", world.journal_text())).at - start;
+    let fired =
+        world.journal.iter().find(|e| e.kind == "firing" && e.reference == page).unwrap_or_else(|| panic!("fires: {}", world.journal_text())).at
+            - start;
     assert!((fired - 9 * MINUTE).abs() <= MINUTE, "fires after {fired} ms");
     let has_page = |body: &serde_json::Value| body["alerts"].as_array().is_some_and(|all| all.iter().any(|a| a["labels"]["severity"] == "page"));
     let (at, _, body) = world.sent.iter().find(|(_, _, body)| has_page(body)).expect("delivered");
@@ -148,14 +160,21 @@ fn ten_percent_errors_are_paged_after_nine_and_a_half_minutes() {
 /// without history the ratio over 1h is 10 % at once.
 #[test]
 fn mission_rules_pend_and_fire() {
-    let shared = std::env::var("SKOPOS_SHARED").map_or_else(|_| std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), std::path::PathBuf::from);
+    let shared = std::env::var("SKOPOS_SHARED")
+        .map_or_else(|_| std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), std::path::PathBuf::from);
     let file = shared.join("mission-examples/slo.rules.yml");
     if !file.exists() {
         eprintln!("skipped: no conformance data");
         return;
     }
     let text = std::fs::read_to_string(file).expect("readable");
-    let runbook = RunbookFacts { id: "orders-api-slo-burn".into(), owner: Some("team-orders".into()), service: Some("orders-api".into()), impact: Some("No orders.".into()), alerts: Vec::new() };
+    let runbook = RunbookFacts {
+        id: "orders-api-slo-burn".into(),
+        owner: Some("team-orders".into()),
+        service: Some("orders-api".into()),
+        impact: Some("No orders.".into()),
+        alerts: Vec::new(),
+    };
     let (groups, findings) = parse_rules("slo.rules.yml", &text, RuleSource::Prometheus, &[runbook]);
     assert!(findings.is_empty(), "{findings:?}");
     let page = &groups[0].rules[0].alerting().expect("an alert").page;
@@ -182,10 +201,12 @@ fn few_requests_make_a_ticket_of_a_page() {
     let mut world = World::new(options(MINUTE), 0, traffic);
     world.load(EngineConfig { slos: vec![slo("")], routing: routing(), ..EngineConfig::default() });
     world.run(start + 10 * MINUTE);
-    let severities: Vec<String> = world.engine.alerts().map(|(_, rule, a)| format!("{}→{}", rule.severity(), a.labels.get("severity").unwrap_or(""))).collect();
+    let severities: Vec<String> =
+        world.engine.alerts().map(|(_, rule, a)| format!("{}→{}", rule.severity(), a.labels.get("severity").unwrap_or(""))).collect();
     assert!(severities.contains(&"page→ticket".to_owned()), "{severities:?}");
     assert!(!severities.contains(&"page→page".to_owned()), "{severities:?}");
-    let mut world = World::new(options(MINUTE), 0, Box::new(move |at: i64| (if at > start && at <= start + 6 * MINUTE { 1.0 } else { 0.0 }, 10.0 / 3600.0)));
+    let mut world =
+        World::new(options(MINUTE), 0, Box::new(move |at: i64| (if at > start && at <= start + 6 * MINUTE { 1.0 } else { 0.0 }, 10.0 / 3600.0)));
     world.load(EngineConfig { slos: vec![slo(", skopos.dev/traffic-gate: off")], ..EngineConfig::default() });
     world.run(start + 10 * MINUTE);
     assert!(world.engine.alerts().any(|(_, _, a)| a.labels.get("severity") == Some("page")), "without the gate it is a page");
@@ -262,7 +283,8 @@ fn the_loop_closes_through_the_runbook() {
     use std::rc::Rc;
     let start = 2 * HOUR;
     let rules = "groups:\n- name: g\n  rules:\n  - alert: APIHighSLOBurnRate\n    expr: 'sum by (job) (rate(http_requests_total{status=~\"5..\"}[2m])) / sum by (job) (rate(http_requests_total[2m])) > 0.05'\n    for: 1m\n    labels: {severity: page}\n    annotations: {summary: 'Errors: {{ $value | humanizePercentage }}', runbook: 'See runbook: orders-api-slo-burn'}\n";
-    let configs: Vec<ActionConfig> = serde_saphyr::from_str("[{name: orders-flag, url: 'http://orders/flags', parameters: {flag: {}, enabled: {type: boolean}}}]").expect("YAML");
+    let configs: Vec<ActionConfig> =
+        serde_saphyr::from_str("[{name: orders-flag, url: 'http://orders/flags', parameters: {flag: {}, enabled: {type: boolean}}}]").expect("YAML");
     let actions = Actions::new(configs, "f").0;
     let runbook = parse_runbook("r.md", test_runbook(), Some(&actions)).0.expect("sound");
     let (groups, findings) = parse_rules("r.yml", rules, RuleSource::Native, &[runbook.facts()]);
@@ -343,7 +365,9 @@ fn one_page_and_one_resolution_whatever_happens() {
 fn an_alert_that_fires_again_gets_a_new_run() {
     // Enough clean history that the same window is the first to fire both times.
     let start = 8 * HOUR;
-    let twice = move |at: i64| (if (at > start && at <= start + 10 * MINUTE) || (at > start + 7 * HOUR && at <= start + 7 * HOUR + 10 * MINUTE) { 1.0 } else { 0.0 }, 100.0);
+    let twice = move |at: i64| {
+        (if (at > start && at <= start + 10 * MINUTE) || (at > start + 7 * HOUR && at <= start + 7 * HOUR + 10 * MINUTE) { 1.0 } else { 0.0 }, 100.0)
+    };
     let mut world = World::new(options(15_000), 0, Box::new(twice));
     world.history(start - 10 * MINUTE);
     let (book, findings) = crate::runbooks::parse_runbook("r.md", crate::runbooks::test_runbook(), None);
@@ -352,7 +376,8 @@ fn an_alert_that_fires_again_gets_a_new_run() {
     slo.runbook = Some(book.id.clone());
     world.load(EngineConfig { slos: vec![slo], runbooks: vec![book], ..EngineConfig::default() });
     world.run(start + 7 * HOUR + 20 * MINUTE);
-    let mut runs: Vec<(i64, crate::runbooks::RunState)> = world.engine.runs().filter(|r| r.alert.as_deref() == Some(page_fingerprint("1h").as_str())).map(|r| (r.started, r.state)).collect();
+    let mut runs: Vec<(i64, crate::runbooks::RunState)> =
+        world.engine.runs().filter(|r| r.alert.as_deref() == Some(page_fingerprint("1h").as_str())).map(|r| (r.started, r.state)).collect();
     runs.sort_by_key(|r| r.0);
     assert_eq!(runs.len(), 2, "{runs:?}");
     assert_eq!(runs[0].1, crate::runbooks::RunState::Done);

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::render::{NotifiedAlert, Notification, truncate};
-use super::route::Integration;
 use super::Outbound;
+use super::render::{Notification, NotifiedAlert, truncate};
+use super::route::Integration;
 
 /// Longest title, characters.
 const TITLE_MAX: usize = 1_024;
@@ -16,7 +16,8 @@ const ALERTS_MAX: usize = 10;
 pub(super) fn render(n: &Notification, integration: &Integration) -> Outbound {
     let firing = n.alerts.iter().filter(|a| !a.resolved).count();
     let first = n.alerts.first();
-    let name = n.common_labels().get("alertname").cloned().or_else(|| first.and_then(|a| a.labels.get("alertname")).map(str::to_owned)).unwrap_or_default();
+    let name =
+        n.common_labels().get("alertname").cloned().or_else(|| first.and_then(|a| a.labels.get("alertname")).map(str::to_owned)).unwrap_or_default();
     let service = n.common_labels().get("service").map(|s| format!(" · {s}")).unwrap_or_default();
     let state = if firing > 0 { format!("FIRING:{firing}") } else { "RESOLVED".to_owned() };
     let drill = if n.alerts.iter().any(NotifiedAlert::is_drill) { "[DRILL] " } else { "" };
@@ -24,7 +25,9 @@ pub(super) fn render(n: &Notification, integration: &Integration) -> Outbound {
     let mut attachments: Vec<Value> = n.alerts.iter().take(ALERTS_MAX).map(|a| attachment(a, &title)).collect();
     if n.alerts.len() > ALERTS_MAX {
         let more = n.alerts.len() - ALERTS_MAX;
-        attachments.push(json!({ "color": "#888888", "fallback": format!("{more} more alerts"), "text": format!("… and {more} more: {}/alerts", n.external_url) }));
+        attachments.push(
+            json!({ "color": "#888888", "fallback": format!("{more} more alerts"), "text": format!("… and {more} more: {}/alerts", n.external_url) }),
+        );
     }
     let body = json!({ "text": escape(&title), "attachments": attachments }).to_string();
     Outbound { url: integration.url.clone(), headers: vec![("Content-Type".to_owned(), "application/json".to_owned())], body }
@@ -87,7 +90,10 @@ mod tests {
 
     #[test]
     fn firing() {
-        check(&[false], false, expect![[r##"
+        check(
+            &[false],
+            false,
+            expect![[r##"
             {
               "text": "[FIRING:1] Burn · orders",
               "attachments": [
@@ -113,12 +119,16 @@ mod tests {
                   "ts": 1600000000
                 }
               ]
-            }"##]]);
+            }"##]],
+        );
     }
 
     #[test]
     fn grouped_drill_and_resolved() {
-        check(&[false, true], true, expect![[r##"
+        check(
+            &[false, true],
+            true,
+            expect![[r##"
             {
               "text": "[DRILL] [FIRING:1] Burn · orders",
               "attachments": [
@@ -165,8 +175,12 @@ mod tests {
                   "ts": 1600000600
                 }
               ]
-            }"##]]);
-        check(&[true], false, expect![[r##"
+            }"##]],
+        );
+        check(
+            &[true],
+            false,
+            expect![[r##"
             {
               "text": "[RESOLVED] Burn · orders",
               "attachments": [
@@ -192,7 +206,8 @@ mod tests {
                   "ts": 1600000600
                 }
               ]
-            }"##]]);
+            }"##]],
+        );
     }
 
     #[test]

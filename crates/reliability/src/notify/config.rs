@@ -131,7 +131,11 @@ impl NotifyConfig {
             if config.receiver.is_none() {
                 error(&mut out, "notify.route.receiver", "the top route needs a receiver", None);
             }
-            let top = Inherited { receiver: String::new(), group_by: GroupBy::Labels(vec!["alertname".into(), "service".into(), "slo".into()]), timers: TIMERS };
+            let top = Inherited {
+                receiver: String::new(),
+                group_by: GroupBy::Labels(vec!["alertname".into(), "service".into(), "slo".into()]),
+                timers: TIMERS,
+            };
             node(config, "notify.route", "", &top, &receivers, 0, &mut out)
         });
         let inhibit = match &self.inhibit_rules {
@@ -211,7 +215,11 @@ fn node(config: &RouteConfig, key: &str, parent: &str, above: &Inherited, receiv
     if let Some(labels) = &config.group_by {
         own.group_by = if labels.iter().any(|l| l == "...") { GroupBy::All } else { GroupBy::Labels(labels.clone()) };
     }
-    for (i, (name, text)) in [("group_wait", &config.group_wait), ("group_interval", &config.group_interval), ("repeat_interval", &config.repeat_interval)].into_iter().enumerate() {
+    for (i, (name, text)) in
+        [("group_wait", &config.group_wait), ("group_interval", &config.group_interval), ("repeat_interval", &config.repeat_interval)]
+            .into_iter()
+            .enumerate()
+    {
         match text.as_deref().map(parse_duration) {
             None => {}
             Some(Ok(ms)) if ms > 0 || i == 0 => own.timers[i] = ms,
@@ -233,7 +241,12 @@ fn node(config: &RouteConfig, key: &str, parent: &str, above: &Inherited, receiv
         })
         .collect();
     let id = if depth == 0 { "{}".to_owned() } else { format!("{parent}/{{{}}}", printed.join(",")) };
-    let routes = config.routes.iter().enumerate().filter_map(|(i, child)| node(child, &format!("{key}.routes[{i}]"), &id, &own, receivers, depth + 1, out)).collect();
+    let routes = config
+        .routes
+        .iter()
+        .enumerate()
+        .filter_map(|(i, child)| node(child, &format!("{key}.routes[{i}]"), &id, &own, receivers, depth + 1, out))
+        .collect();
     Some(Route {
         id,
         receiver: own.receiver,
@@ -254,8 +267,17 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let config = NotifyConfig {
-            route: Some(RouteConfig { receiver: Some("temas".into()), group_wait: Some("1 s".into()), routes: vec![RouteConfig { matchers: vec!["x".into()], ..RouteConfig::default() }], ..RouteConfig::default() }),
-            receivers: vec![ReceiverConfig { name: "teams".into(), webhook_configs: vec![WebhookConfig { url: "ftp://x".into(), ..WebhookConfig::default() }], ..ReceiverConfig::default() }],
+            route: Some(RouteConfig {
+                receiver: Some("temas".into()),
+                group_wait: Some("1 s".into()),
+                routes: vec![RouteConfig { matchers: vec!["x".into()], ..RouteConfig::default() }],
+                ..RouteConfig::default()
+            }),
+            receivers: vec![ReceiverConfig {
+                name: "teams".into(),
+                webhook_configs: vec![WebhookConfig { url: "ftp://x".into(), ..WebhookConfig::default() }],
+                ..ReceiverConfig::default()
+            }],
             ..NotifyConfig::default()
         };
         let (routing, findings) = config.compile("skopos.yaml");

@@ -8,7 +8,7 @@ use skopos_model::Labels;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::delivery::{ATTEMPTS_MAX, Delivery, DeliveryStatus, backoff_ms};
-use super::render::{NotifiedAlert, Notification};
+use super::render::{Notification, NotifiedAlert};
 use super::route::{Route, Routing};
 use super::{CHANNELS, Integration};
 use crate::alerting::{AlertUpdate, fingerprint};
@@ -397,8 +397,19 @@ impl Dispatcher {
         effects.push(Effect::Persist(Document::new(DocumentKind::Delivery, id, &delivery)));
         let n = &delivery.notification;
         let (kind, text) = match status {
-            DeliveryStatus::Delivered => ("delivered", format!("{} delivered to {} ({}) after {} attempt(s)", n.status(), n.receiver, delivery.channel, delivery.attempts)),
-            _ => ("failed", format!("message to {} ({}) given up after {} attempt(s): {}", n.receiver, delivery.channel, delivery.attempts, delivery.error.as_deref().unwrap_or(""))),
+            DeliveryStatus::Delivered => {
+                ("delivered", format!("{} delivered to {} ({}) after {} attempt(s)", n.status(), n.receiver, delivery.channel, delivery.attempts))
+            }
+            _ => (
+                "failed",
+                format!(
+                    "message to {} ({}) given up after {} attempt(s): {}",
+                    n.receiver,
+                    delivery.channel,
+                    delivery.attempts,
+                    delivery.error.as_deref().unwrap_or("")
+                ),
+            ),
         };
         effects.push(Effect::Journal(JournalEntry {
             at: now,
@@ -658,7 +669,8 @@ mod tests {
         let mut effects = Vec::new();
         d.ingest(&update("A", 0, false), 0, &mut effects);
         d.tick(30_000, &mut effects);
-        let mut urls: Vec<String> = effects.iter().filter_map(|e| if let Effect::Send { request, .. } = e { Some(request.url.clone()) } else { None }).collect();
+        let mut urls: Vec<String> =
+            effects.iter().filter_map(|e| if let Effect::Send { request, .. } = e { Some(request.url.clone()) } else { None }).collect();
         urls.sort();
         assert_eq!(urls, ["http://chat", "http://hook"]);
     }

@@ -42,7 +42,9 @@ impl InhibitRule {
         }
         let both = self.is_source(target);
         firing.into_iter().any(|source| {
-            self.is_source(source) && !(both && self.is_target(source)) && self.equal.iter().all(|n| source.get(n).unwrap_or("") == target.get(n).unwrap_or(""))
+            self.is_source(source)
+                && !(both && self.is_target(source))
+                && self.equal.iter().all(|n| source.get(n).unwrap_or("") == target.get(n).unwrap_or(""))
         })
     }
 }

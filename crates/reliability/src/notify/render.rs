@@ -114,8 +114,16 @@ pub(super) mod tests {
     pub(in crate::notify) fn notification(states: &[bool], drill: bool) -> Notification {
         let alert = |(i, resolved): (usize, &bool)| NotifiedAlert {
             resolved: *resolved,
-            labels: Labels::new([("alertname", "Burn"), ("severity", "page"), ("service", "orders"), ("instance", ["a", "b", "c"][i % 3]), ("obs_drill", if drill { "d1" } else { "" })]),
-            annotations: [("summary", "Orders burns"), ("runbook_url", "http://skopos/runbooks/orders-burn"), ("impact", "No orders")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            labels: Labels::new([
+                ("alertname", "Burn"),
+                ("severity", "page"),
+                ("service", "orders"),
+                ("instance", ["a", "b", "c"][i % 3]),
+                ("obs_drill", if drill { "d1" } else { "" }),
+            ]),
+            annotations: [("summary", "Orders burns"), ("runbook_url", "http://skopos/runbooks/orders-burn"), ("impact", "No orders")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
             starts_at: 1_600_000_000_000,
             ends_at: resolved.then_some(1_600_000_600_500),
             generator_url: "http://skopos/explore/metrics?q=up".into(),

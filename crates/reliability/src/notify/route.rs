@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn first_match_in_depth() {
-        let leaf = |matcher: &str, receiver: &str| RouteConfig { matchers: vec![matcher.into()], receiver: Some(receiver.into()), ..RouteConfig::default() };
+        let leaf =
+            |matcher: &str, receiver: &str| RouteConfig { matchers: vec![matcher.into()], receiver: Some(receiver.into()), ..RouteConfig::default() };
         let config = NotifyConfig {
             route: Some(RouteConfig {
                 receiver: Some("top".into()),
@@ -153,7 +154,9 @@ mod tests {
                 ],
                 ..RouteConfig::default()
             }),
-            receivers: ["top", "orders", "orders-page", "pages", "tickets"].map(|n| ReceiverConfig { name: n.into(), ..ReceiverConfig::default() }).into(),
+            receivers: ["top", "orders", "orders-page", "pages", "tickets"]
+                .map(|n| ReceiverConfig { name: n.into(), ..ReceiverConfig::default() })
+                .into(),
             ..NotifyConfig::default()
         };
         let (routing, findings) = config.compile("f");

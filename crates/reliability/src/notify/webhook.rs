@@ -4,9 +4,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
+use super::Outbound;
 use super::render::{Notification, rfc3339};
 use super::route::{Integration, IntegrationKind};
-use super::Outbound;
 
 /// Largest body, bytes: over it the last alerts are left out and counted.
 pub const WEBHOOK_BYTES_MAX: usize = 512 << 10;
@@ -72,7 +72,11 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn integration(max_alerts: usize, secret: Option<&str>) -> Integration {
-        Integration { url: "http://hook".into(), send_resolved: true, kind: IntegrationKind::Webhook { max_alerts, hmac_secret: secret.map(str::to_owned) } }
+        Integration {
+            url: "http://hook".into(),
+            send_resolved: true,
+            kind: IntegrationKind::Webhook { max_alerts, hmac_secret: secret.map(str::to_owned) },
+        }
     }
 
     fn check(states: &[bool], drill: bool, expected: Expect) {
@@ -83,7 +87,10 @@ mod tests {
 
     #[test]
     fn firing() {
-        check(&[false], false, expect![[r#"
+        check(
+            &[false],
+            false,
+            expect![[r#"
             {
               "receiver": "team",
               "status": "firing",
@@ -125,12 +132,16 @@ mod tests {
               "version": "4",
               "groupKey": "{}:{service=\"orders\"}",
               "truncatedAlerts": 0
-            }"#]]);
+            }"#]],
+        );
     }
 
     #[test]
     fn grouped_with_one_resolved_in_a_drill() {
-        check(&[false, true], true, expect![[r#"
+        check(
+            &[false, true],
+            true,
+            expect![[r#"
             {
               "receiver": "team",
               "status": "firing",
@@ -192,7 +203,8 @@ mod tests {
               "version": "4",
               "groupKey": "{}:{service=\"orders\"}",
               "truncatedAlerts": 0
-            }"#]]);
+            }"#]],
+        );
     }
 
     #[test]

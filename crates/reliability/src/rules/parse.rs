@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{AlertingRule, Rule, RuleGroup, RuleKind, RuleSource, RunbookFacts, contract};
-use crate::config_error::{At, FindingSeverity, Finding, Findings};
+use crate::config_error::{At, Finding, FindingSeverity, Findings};
 use crate::promql::check_expr;
 use crate::template::Template;
 use crate::yaml::{Fields, Node, documents};
@@ -64,7 +64,14 @@ fn group(node: &Node, path: &str, source: RuleSource, runbooks: &[RunbookFacts],
     Some(RuleGroup { name, file: out.file().to_owned(), source, interval_ms, query_offset_ms, limit, rules })
 }
 
-fn rule(node: &Node, path: &str, group_labels: &BTreeMap<String, String>, source: RuleSource, runbooks: &[RunbookFacts], out: &mut Findings) -> Option<Rule> {
+fn rule(
+    node: &Node,
+    path: &str,
+    group_labels: &BTreeMap<String, String>,
+    source: RuleSource,
+    runbooks: &[RunbookFacts],
+    out: &mut Findings,
+) -> Option<Rule> {
     let fields = Fields::new(node, path, RULE_KEYS, out)?;
     let name = match (fields.get("alert"), fields.get("record")) {
         (Some(_), Some(_)) => {
@@ -118,7 +125,13 @@ fn rule(node: &Node, path: &str, group_labels: &BTreeMap<String, String>, source
             if let Some(error) = template.error() {
                 // Imported rules load all the same: what Prometheus would do at run time, we do.
                 let severity = if source == RuleSource::Prometheus { FindingSeverity::Warning } else { FindingSeverity::Error };
-                out.push(severity, Some(fields.at(section)), &format!("{path}.{section}.{key}"), format!("template: {error} (byte {})", error.at), None);
+                out.push(
+                    severity,
+                    Some(fields.at(section)),
+                    &format!("{path}.{section}.{key}"),
+                    format!("template: {error} (byte {})", error.at),
+                    None,
+                );
             }
         }
     }

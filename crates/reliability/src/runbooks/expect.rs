@@ -247,7 +247,12 @@ impl Parser<'_> {
                 Some("<=") => Op::LessEqual,
                 Some(">") => Op::Greater,
                 Some(">=") => Op::GreaterEqual,
-                other => return Err(format!("a comparison (==, !=, <, <=, >, >=) was expected, found {}", other.map_or("the end".to_owned(), |t| format!("`{t}`")))),
+                other => {
+                    return Err(format!(
+                        "a comparison (==, !=, <, <=, >, >=) was expected, found {}",
+                        other.map_or("the end".to_owned(), |t| format!("`{t}`"))
+                    ));
+                }
             };
             self.at += 1;
             Node::Compare(left, op, self.operand()?)
@@ -284,7 +289,13 @@ mod tests {
 
     #[test]
     fn table() {
-        let seen = Observation { value: Some(0.1), status: Some(200), latency_ms: Some(12.0), count: Some(3), body: Some(json!({"ready": true, "checks": [{"name": "db"}]})) };
+        let seen = Observation {
+            value: Some(0.1),
+            status: Some(200),
+            latency_ms: Some(12.0),
+            count: Some(3),
+            body: Some(json!({"ready": true, "checks": [{"name": "db"}]})),
+        };
         for (text, expected) in [
             ("value > 0.01", Some(true)),
             ("value > 0.01 and status == 404", Some(false)),

@@ -46,13 +46,21 @@ pub fn address_allowed(address: IpAddr, allow_hosts: &[String]) -> bool {
     let address = address.to_canonical();
     let inside = match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified() || (v6.segments()[0] & 0xffc0) == 0xfe80 || v6.segments()[0] == 0xfd00 && v6.segments()[1] == 0x0ec2,
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || (v6.segments()[0] & 0xffc0) == 0xfe80
+                || v6.segments()[0] == 0xfd00 && v6.segments()[1] == 0x0ec2
+        }
     };
     if !inside {
         return true;
     }
     allow_hosts.iter().any(|a| {
-        let host = a.strip_prefix('[').and_then(|h| h.split(']').next()).unwrap_or_else(|| if a.matches(':').count() == 1 { a.split(':').next().unwrap_or(a) } else { a });
+        let host = a
+            .strip_prefix('[')
+            .and_then(|h| h.split(']').next())
+            .unwrap_or_else(|| if a.matches(':').count() == 1 { a.split(':').next().unwrap_or(a) } else { a });
         host.parse::<IpAddr>().is_ok_and(|ip| ip == address) || (host.eq_ignore_ascii_case("localhost") && address.is_loopback())
     })
 }
@@ -66,7 +74,16 @@ mod tests {
         let allow = ["orders.example".to_owned(), "127.0.0.1:8080".to_owned()];
         assert_eq!(host_allowed("http://orders.example/readyz", &allow), Ok(("orders.example".into(), 80)));
         assert_eq!(host_allowed("http://127.0.0.1:8080/x", &allow), Ok(("127.0.0.1".into(), 8080)));
-        for bad in ["http://127.0.0.1:9/", "ftp://orders.example", "http://evil/?orders.example", "http://orders.example@evil/", "http://evil\\.orders.example/", "orders.example", "http://orders.example:x/", "http:///x"] {
+        for bad in [
+            "http://127.0.0.1:9/",
+            "ftp://orders.example",
+            "http://evil/?orders.example",
+            "http://orders.example@evil/",
+            "http://evil\\.orders.example/",
+            "orders.example",
+            "http://orders.example:x/",
+            "http:///x",
+        ] {
             assert!(host_allowed(bad, &allow).is_err(), "{bad}");
         }
     }

@@ -23,7 +23,21 @@ const TIMEOUT_MAX_MS: i64 = 120_000;
 const SECTIONS: [&str; 6] = ["Summary", "Impact", "Verify", "Mitigate", "Rollback", "Escalate"];
 const FRONT_KEYS: &[&str] = &["id", "title", "alerts", "service", "severity", "owner", "reviewed", "tags", "slo"];
 const STEP_KEYS: &[&str] = &[
-    "id", "title", "phase", "kind", "query", "url", "method", "action", "parameters", "expect", "timeout", "on_true", "on_false", "rollback", "reason",
+    "id",
+    "title",
+    "phase",
+    "kind",
+    "query",
+    "url",
+    "method",
+    "action",
+    "parameters",
+    "expect",
+    "timeout",
+    "on_true",
+    "on_false",
+    "rollback",
+    "reason",
 ];
 const KINDS: [&str; 7] = ["promql", "logs", "trace_search", "http_check", "flag_set", "webhook", "manual"];
 
@@ -111,7 +125,9 @@ fn read(text: &str, actions: Option<&Actions>, out: &mut Findings) -> Option<Run
         return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-    let Some((front, body)) = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n").or_else(|| rest.strip_suffix("\n---").map(|f| (f, "")))) else {
+    let Some((front, body)) =
+        text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n").or_else(|| rest.strip_suffix("\n---").map(|f| (f, ""))))
+    else {
         out.error(start, "", "front matter is missing: the file has to begin with `---`, keys, `---`");
         return None;
     };
@@ -123,7 +139,13 @@ fn read(text: &str, actions: Option<&Actions>, out: &mut Findings) -> Option<Run
     for name in SECTIONS {
         if !runbook.sections.iter().any(|s| s.title.eq_ignore_ascii_case(name)) {
             let nearest = nearest_name(name, runbook.sections.iter().map(|s| s.title.as_str()));
-            out.push(FindingSeverity::Error, Some(At { line: body_line, column: 1 }), "", format!("section `## {name}` is missing"), nearest.map(|n| format!("## {n}")));
+            out.push(
+                FindingSeverity::Error,
+                Some(At { line: body_line, column: 1 }),
+                "",
+                format!("section `## {name}` is missing"),
+                nearest.map(|n| format!("## {n}")),
+            );
         }
     }
     Some(runbook)
@@ -225,7 +247,10 @@ fn read_body(body: &str, body_line: u32, runbook: &mut Runbook, actions: Option<
                         Event::Text(t) | Event::Code(t) => section.text.push_str(t),
                         Event::SoftBreak => section.text.push(' '),
                         Event::HardBreak | Event::End(_) if !section.text.ends_with('\n') => {
-                            if matches!(event, Event::HardBreak | Event::End(TagEnd::Paragraph | TagEnd::Item | TagEnd::Heading(_) | TagEnd::CodeBlock)) {
+                            if matches!(
+                                event,
+                                Event::HardBreak | Event::End(TagEnd::Paragraph | TagEnd::Item | TagEnd::Heading(_) | TagEnd::CodeBlock)
+                            ) {
                                 section.text.push('\n');
                             }
                         }
@@ -283,7 +308,13 @@ fn step(text: &str, actions: Option<&Actions>, out: &mut Findings) -> Option<Ste
         "rollback" => StepPhase::Rollback,
         other => {
             let nearest = nearest_name(other, ["verify", "mitigate", "rollback"]);
-            out.push(FindingSeverity::Error, Some(fields.at("phase")), "phase", format!("`{other}` is no phase; expected verify, mitigate or rollback"), nearest);
+            out.push(
+                FindingSeverity::Error,
+                Some(fields.at("phase")),
+                "phase",
+                format!("`{other}` is no phase; expected verify, mitigate or rollback"),
+                nearest,
+            );
             return None;
         }
     };
@@ -343,7 +374,13 @@ fn kind(fields: &Fields<'_>, phase: StepPhase, actions: Option<&Actions>, out: &
     let name = fields.required_text("kind", out)?;
     if !KINDS.contains(&name) {
         let hint = if matches!(name, "shell" | "exec" | "bash" | "script") { "; runbooks run no code: register an action" } else { "" };
-        out.push(FindingSeverity::Error, Some(fields.at("kind")), "kind", format!("`{name}` is no kind; expected one of {}{hint}", KINDS.join(", ")), nearest_name(name, KINDS));
+        out.push(
+            FindingSeverity::Error,
+            Some(fields.at("kind")),
+            "kind",
+            format!("`{name}` is no kind; expected one of {}{hint}", KINDS.join(", ")),
+            nearest_name(name, KINDS),
+        );
         return None;
     }
     let changes = matches!(name, "flag_set" | "webhook");
@@ -550,40 +587,73 @@ Call team-orders.
 
     #[test]
     fn faults() {
-        check(("owner: team-orders", "onwer: team-orders"), expect![[r#"
+        check(
+            ("owner: team-orders", "onwer: team-orders"),
+            expect![[r#"
             r.md:7:1: error: onwer: unknown key `onwer`; known here: id, title, alerts, service, severity, owner, reviewed, tags, slo (did you mean `owner`?)
             r.md:2:1: error: owner: `owner` is missing
-        "#]]);
-        check(("## Escalate", "## Escalation"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("## Escalate", "## Escalation"),
+            expect![[r#"
             r.md:11:1: error: section `## Escalate` is missing (did you mean `## Escalation`?)
-        "#]]);
-        check(("kind: promql", "kind: shell"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("kind: promql", "kind: shell"),
+            expect![[r#"
             r.md:29:7: error: kind: `shell` is no kind; expected one of promql, logs, trace_search, http_check, flag_set, webhook, manual; runbooks run no code: register an action
-        "#]]);
-        check(("expect: \"value > 0.01\"", "expect: valeu > 1"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("expect: \"value > 0.01\"", "expect: valeu > 1"),
+            expect![[r#"
             r.md:31:9: error: expect: `valeu` is unknown; expected value, status, latency_ms, count, body.<path>, a number or a quoted text
-        "#]]);
-        check(("goto: disable-flag", "goto: disable-flags"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("goto: disable-flag", "goto: disable-flags"),
+            expect![[r#"
             r.md:11:1: error: err-ratio.on_true.goto: there is no step `disable-flags` (did you mean `disable-flag`?)
-        "#]]);
-        check(("rollback: enable-flag", "rollback: none"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("rollback: enable-flag", "rollback: none"),
+            expect![[r#"
             r.md:44:11: error: reason: step `disable-flag`: `rollback: none` needs a `reason`
-        "#]]);
-        check(("rollback: enable-flag\n", ""), expect![[r#"
+        "#]],
+        );
+        check(
+            ("rollback: enable-flag\n", ""),
+            expect![[r#"
             r.md:39:1: error: rollback: step `disable-flag`: a mitigation names its rollback step, or `rollback: none` with a `reason`
-        "#]]);
-        check(("phase: verify\nkind: promql", "phase: mitigate\nkind: promql"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("phase: verify\nkind: promql", "phase: mitigate\nkind: promql"),
+            expect![[r#"
             r.md:29:7: error: kind: `promql` only looks; a mitigate step is flag_set, webhook or manual
-        "#]]);
-        check(("job=\"{{labels.job}}\"", "{{labels.job}}"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("job=\"{{labels.job}}\"", "{{labels.job}}"),
+            expect![[r#"
             r.md:30:8: error: query: `{{{labels.job}}` is no variable; known are {{labels.<name>}}, {{incident.id}}, {{now}}
-        "#]]);
-        check(("reviewed: 2026-10-01", "reviewed: october"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("reviewed: 2026-10-01", "reviewed: october"),
+            expect![[r#"
             r.md:8:11: error: reviewed: `october` is no date; expected as 2026-05-01
-        "#]]);
-        check(("---\nid", "id"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("---\nid", "id"),
+            expect![[r#"
             r.md:1:1: error: front matter is missing: the file has to begin with `---`, keys, `---`
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -178,7 +178,15 @@ impl Run {
     }
 
     /// Begins a step. `busy` says whether an action is in flight in any run.
-    pub(crate) fn begin(&mut self, runbook: &Runbook, step: &str, ask: &Ask<'_>, actions: &Actions, busy: &dyn Fn(&str) -> bool, now: i64) -> Result<StepStart, RunRefusal> {
+    pub(crate) fn begin(
+        &mut self,
+        runbook: &Runbook,
+        step: &str,
+        ask: &Ask<'_>,
+        actions: &Actions,
+        busy: &dyn Fn(&str) -> bool,
+        now: i64,
+    ) -> Result<StepStart, RunRefusal> {
         let step = runbook.step(step).ok_or_else(|| RunRefusal::NotFound(format!("step `{step}` in runbook `{}`", runbook.id)))?;
         if self.state == RunState::Done {
             return Err(RunRefusal::Closed("this run is closed: open another".to_owned()));
@@ -197,8 +205,10 @@ impl Run {
             StepKind::TraceSearch { query: text } => Some(RequestKind::TraceSearch { query: query(text) }),
             StepKind::HttpCheck { method, url } => Some(RequestKind::HttpCheck { method: method.clone(), url: fill(url, &variables, Quoting::Url) }),
             StepKind::FlagSet { action, parameters } | StepKind::Webhook { action, parameters } => {
-                let parameters: Map<String, Value> =
-                    parameters.iter().map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.clone(), |t| fill(t, &variables, Quoting::Plain).into()))).collect();
+                let parameters: Map<String, Value> = parameters
+                    .iter()
+                    .map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.clone(), |t| fill(t, &variables, Quoting::Plain).into())))
+                    .collect();
                 actions.check(action, &parameters).map_err(RunRefusal::Invalid)?;
                 Some(RequestKind::Action { action: action.clone(), parameters })
             }
@@ -208,7 +218,9 @@ impl Run {
         if ask.dry_run {
             let message = match &request {
                 Some(RequestKind::Action { action, parameters }) => format!("would call `{action}` with {}", Value::Object(parameters.clone())),
-                Some(RequestKind::Promql { query } | RequestKind::Logs { query } | RequestKind::TraceSearch { query }) => format!("would run {query}"),
+                Some(RequestKind::Promql { query } | RequestKind::Logs { query } | RequestKind::TraceSearch { query }) => {
+                    format!("would run {query}")
+                }
                 Some(RequestKind::HttpCheck { method, url }) => format!("would send {method} {url}"),
                 None => "a person does this".to_owned(),
             };
@@ -233,7 +245,14 @@ impl Run {
         {
             return Err(RunRefusal::Busy(format!("action `{action}`")));
         }
-        self.pending.push(Pending { step: step.id.clone(), actor: ask.actor.to_owned(), auto: ask.auto, started: now, deadline: now + step.timeout_ms, action });
+        self.pending.push(Pending {
+            step: step.id.clone(),
+            actor: ask.actor.to_owned(),
+            auto: ask.auto,
+            started: now,
+            deadline: now + step.timeout_ms,
+            action,
+        });
         Ok(StepStart::Request(StepRequest {
             run: self.id.clone(),
             step: step.id.clone(),
@@ -274,7 +293,15 @@ impl Run {
         let (verdict, value, message) = match (step.phase, outcome.result) {
             _ if late => {
                 let verdict = if step.phase == StepPhase::Verify { Verdict::Unknown } else { Verdict::Failed };
-                (verdict, None, format!("no answer within {} s{}", step.timeout_ms as f64 / 1000.0, if verdict == Verdict::Failed { ": whether it took effect is not known" } else { "" }))
+                (
+                    verdict,
+                    None,
+                    format!(
+                        "no answer within {} s{}",
+                        step.timeout_ms as f64 / 1000.0,
+                        if verdict == Verdict::Failed { ": whether it took effect is not known" } else { "" }
+                    ),
+                )
             }
             (StepPhase::Verify, Err(error)) => (Verdict::Unknown, None, error),
             (StepPhase::Verify, Ok(seen)) => {
@@ -318,8 +345,27 @@ impl Run {
     }
 
     #[allow(clippy::too_many_arguments, reason = "one line of the record")]
-    fn record(&mut self, step: &Step, ask: &Ask<'_>, at: i64, verdict: Verdict, value: Option<String>, duration_ms: i64, message: String) -> StepResult {
-        let result = StepResult { step: step.id.clone(), phase: step.phase, at, actor: ask.actor.to_owned(), verdict, value, duration_ms, message, auto: ask.auto };
+    fn record(
+        &mut self,
+        step: &Step,
+        ask: &Ask<'_>,
+        at: i64,
+        verdict: Verdict,
+        value: Option<String>,
+        duration_ms: i64,
+        message: String,
+    ) -> StepResult {
+        let result = StepResult {
+            step: step.id.clone(),
+            phase: step.phase,
+            at,
+            actor: ask.actor.to_owned(),
+            verdict,
+            value,
+            duration_ms,
+            message,
+            auto: ask.auto,
+        };
         if self.results.len() >= RESULTS_MAX {
             self.results.remove(0);
         }
@@ -402,12 +448,22 @@ mod tests {
         assert_eq!(start(&mut run, &runbook, "disable-flag", None), Err(RunRefusal::Unconfirmed("disable-flag".into())));
         let Ok(StepStart::Request(first)) = start(&mut run, &runbook, "disable-flag", Some("disable-flag")) else { panic!("a request") };
         assert_eq!(first.idempotency_key, "r1/disable-flag/0");
-        run.finish(&runbook, "disable-flag", StepOutcome { duration_ms: 5, result: Ok(Observation { status: Some(200), ..Observation::default() }) }, 2_000);
+        run.finish(
+            &runbook,
+            "disable-flag",
+            StepOutcome { duration_ms: 5, result: Ok(Observation { status: Some(200), ..Observation::default() }) },
+            2_000,
+        );
         assert_eq!(run.suggested.as_deref(), Some("err-ratio"));
-        assert!(matches!(start(&mut run, &runbook, "disable-flag", Some("disable-flag")), Ok(StepStart::Result(r)) if r.verdict == Verdict::Done), "not twice");
+        assert!(
+            matches!(start(&mut run, &runbook, "disable-flag", Some("disable-flag")), Ok(StepStart::Result(r)) if r.verdict == Verdict::Done),
+            "not twice"
+        );
         let Ok(StepStart::Request(_)) = start(&mut run, &runbook, "enable-flag", Some("enable-flag")) else { panic!("a request") };
         run.finish(&runbook, "enable-flag", value(1.0), 3_000);
-        let Ok(StepStart::Request(again)) = start(&mut run, &runbook, "disable-flag", Some("disable-flag")) else { panic!("after the rollback it may be done again") };
+        let Ok(StepStart::Request(again)) = start(&mut run, &runbook, "disable-flag", Some("disable-flag")) else {
+            panic!("after the rollback it may be done again")
+        };
         assert_eq!(again.idempotency_key, "r1/disable-flag/1");
         let json = serde_json::to_string(&run).unwrap();
         assert_eq!(serde_json::from_str::<Run>(&json).unwrap(), run);
@@ -444,7 +500,10 @@ mod tests {
         let (runbook, mut run) = open();
         let dry = Ask { dry_run: true, ..ask(None) };
         let Ok(StepStart::Result(result)) = run.begin(&runbook, "disable-flag", &dry, &actions(), &|_| true, 0) else { panic!("a result") };
-        assert_eq!((result.verdict, result.message.as_str()), (Verdict::DryRun, r#"would call `orders-flag` with {"flag":"faults","enabled":false}"#));
+        assert_eq!(
+            (result.verdict, result.message.as_str()),
+            (Verdict::DryRun, r#"would call `orders-flag` with {"flag":"faults","enabled":false}"#)
+        );
         let refused = run.begin(&runbook, "disable-flag", &ask(Some("disable-flag")), &actions(), &|a| a == "orders-flag", 0);
         assert_eq!(refused, Err(RunRefusal::Busy("action `orders-flag`".into())));
         assert!(matches!(run.begin(&runbook, "x", &ask(None), &actions(), &|_| false, 0), Err(RunRefusal::NotFound(_))));

@@ -27,7 +27,10 @@ pub fn search<'r>(runbooks: &'r [Runbook], query: &str) -> Vec<&'r Runbook> {
         let mut score = 0.0;
         for word in &words {
             // The last word may still be typed: prefixes count a little.
-            let frequency = document.get(word).copied().unwrap_or_else(|| document.iter().filter(|(w, _)| w.starts_with(word.as_str())).map(|(_, c)| 0.3 * c).sum());
+            let frequency = document
+                .get(word)
+                .copied()
+                .unwrap_or_else(|| document.iter().filter(|(w, _)| w.starts_with(word.as_str())).map(|(_, c)| 0.3 * c).sum());
             if frequency > 0.0 {
                 let with = documents.iter().filter(|d| d.keys().any(|w| w.starts_with(word.as_str()))).count() as f64;
                 let rarity = ((n - with + 0.5) / (with + 0.5)).ln_1p();
@@ -84,7 +87,11 @@ mod tests {
                 .replace("The error budget of **Orders** burns.", summary);
             parse_runbook("r.md", &text, None).0.unwrap()
         };
-        let all = [make("burn", "Budget burn", "[Burn]", "errors"), make("db-slow", "Database is slow", "[SlowQueries]", "latency"), make("disk", "Disk full", "[DiskFull]", "the database cannot write")];
+        let all = [
+            make("burn", "Budget burn", "[Burn]", "errors"),
+            make("db-slow", "Database is slow", "[SlowQueries]", "latency"),
+            make("disk", "Disk full", "[DiskFull]", "the database cannot write"),
+        ];
         let ids = |q: &str| search(&all, q).iter().map(|r| r.id.as_str()).collect::<Vec<_>>();
         assert_eq!(ids("database"), ["db-slow", "disk"]);
         assert_eq!(ids("DiskFull")[0], "disk");

@@ -109,7 +109,14 @@ mod tests {
     #[test]
     fn checked_when_loaded() {
         assert!(check(r#"up{job="{{labels.job}}"}"#, Quoting::Query).is_ok());
-        for bad in ["{{labels.job}}", "up{job='{{labels.job}}'}", r#"up{job="x"} > {{now}}"#, r#"up{job="\"{{labels.a}}"} {{labels.b}}"#, r#""{{secret}}""#, r#""{{labels.x"#] {
+        for bad in [
+            "{{labels.job}}",
+            "up{job='{{labels.job}}'}",
+            r#"up{job="x"} > {{now}}"#,
+            r#"up{job="\"{{labels.a}}"} {{labels.b}}"#,
+            r#""{{secret}}""#,
+            r#""{{labels.x"#,
+        ] {
             assert!(check(bad, Quoting::Query).is_err(), "{bad}");
         }
         assert!(check("http://x/{{labels.a}}", Quoting::Url).is_ok());

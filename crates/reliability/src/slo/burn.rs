@@ -82,7 +82,8 @@ fn rule(slo: &Slo, severity: &str) -> Rule {
         runbook: slo.runbook.clone(),
         missing: if is_page(severity) { slo.missing.clone() } else { Vec::new() },
     };
-    let alerting = AlertingRule { annotations, detail_labels: vec![LONG_WINDOW.to_owned()], gate, page, slo: Some(slo.id.clone()), ..AlertingRule::default() };
+    let alerting =
+        AlertingRule { annotations, detail_labels: vec![LONG_WINDOW.to_owned()], gate, page, slo: Some(slo.id.clone()), ..AlertingRule::default() };
     Rule { kind: RuleKind::Alerting(Box::new(alerting)), name: slo.alert_name.clone(), expr, labels, line: slo.line }
 }
 

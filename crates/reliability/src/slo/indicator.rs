@@ -105,10 +105,13 @@ impl Query {
             return Ok(Self::Windowed { expr: text.to_owned() });
         }
         crate::promql::check_expr(text).map_err(|(m, at)| format!("not PromQL: {m} (byte {at})"))?;
-        let inner = text.strip_prefix("sum").map(str::trim_start).and_then(|t| t.strip_prefix('(')).and_then(|t| t.strip_suffix(')')).map_or(text, str::trim);
+        let inner =
+            text.strip_prefix("sum").map(str::trim_start).and_then(|t| t.strip_prefix('(')).and_then(|t| t.strip_suffix(')')).map_or(text, str::trim);
         match selector_end(inner) {
             Some(end) if end == inner.len() => Ok(Self::Selector { selector: inner.to_owned(), counter }),
-            _ => Err(format!("`{text}` cannot be taken over several windows: give a plain selector, sum(selector), or write `{{{{.window}}}}` where the range belongs")),
+            _ => Err(format!(
+                "`{text}` cannot be taken over several windows: give a plain selector, sum(selector), or write `{{{{.window}}}}` where the range belongs"
+            )),
         }
     }
 
@@ -249,7 +252,11 @@ impl Indicator {
                 if *failures { ratio } else { format!("1 - {ratio}") }
             }
             Self::Threshold { query, op, value, step_ms } => {
-                format!("1 - avg_over_time((({query}) {op} bool {})[{window}:{}])", format_g(*value, None), format_duration((*step_ms).min(window_ms)))
+                format!(
+                    "1 - avg_over_time((({query}) {op} bool {})[{window}:{}])",
+                    format_g(*value, None),
+                    format_duration((*step_ms).min(window_ms))
+                )
             }
         }
     }
@@ -259,7 +266,9 @@ impl Indicator {
     pub fn counts(&self, window_ms: i64, budgeting: Budgeting) -> (String, String) {
         let window = format_duration(window_ms);
         match (self, budgeting) {
-            (Self::Ratio { bad: Some(bad), total, .. }, Budgeting::Occurrences) => (format!("{} or vector(0)", bad.count(&window)), total.count(&window)),
+            (Self::Ratio { bad: Some(bad), total, .. }, Budgeting::Occurrences) => {
+                (format!("{} or vector(0)", bad.count(&window)), total.count(&window))
+            }
             (Self::Ratio { good: Some(good), total, .. }, Budgeting::Occurrences) => {
                 (format!("{} - ({} or vector(0))", total.count(&window), good.count(&window)), total.count(&window))
             }
@@ -397,11 +406,16 @@ mod tests {
         assert_eq!(numeric(r#"h_bucket{le="0.250",job="x"}"#), r#"h_bucket{le=~"0\\.250*",job="x"}"#);
         assert_eq!(numeric(r#"h_bucket{role="1"}"#), r#"h_bucket{role="1"}"#);
         assert_eq!(numeric(r#"h_bucket{le="+Inf"}"#), r#"h_bucket{le="+Inf"}"#);
-        for (boundary, spelling, same) in [(0.25, "0.25", true), (0.25, "0.250", true), (0.25, "0.2500001", false), (1.0, "1.0", true), (1.0, "1", true), (1.0, "10", false)] {
+        for (boundary, spelling, same) in
+            [(0.25, "0.25", true), (0.25, "0.250", true), (0.25, "0.2500001", false), (1.0, "1.0", true), (1.0, "1", true), (1.0, "10", false)]
+        {
             let regex = regex::Regex::new(&format!("^(?:{})$", le_pattern(boundary))).unwrap();
             assert_eq!(regex.is_match(spelling), same, "{boundary} {spelling}");
         }
-        assert_eq!(boundary_lint(0.3, &[0.1, 0.25, 0.5, f64::INFINITY]).as_deref(), Some("0.3 is no bucket boundary of this histogram; nearest are 0.25 and 0.5"));
+        assert_eq!(
+            boundary_lint(0.3, &[0.1, 0.25, 0.5, f64::INFINITY]).as_deref(),
+            Some("0.3 is no bucket boundary of this histogram; nearest are 0.25 and 0.5")
+        );
         assert_eq!(boundary_lint(0.25, &[0.25]), None);
     }
 }

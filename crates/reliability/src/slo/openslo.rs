@@ -23,13 +23,21 @@ pub struct SloOptions {
 const KINDS: [&str; 7] = ["SLO", "SLI", "Service", "DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget"];
 const PREFIX: &str = "skopos.dev/";
 const ANNOTATIONS: [&str; 11] = [
-    "skopos.dev/owner", "skopos.dev/impact", "skopos.dev/runbook", "skopos.dev/windows", "skopos.dev/alert-name", "skopos.dev/count",
-    "skopos.dev/success", "skopos.dev/kind", "skopos.dev/traffic-gate", "skopos.dev/interval", "skopos.dev/description",
+    "skopos.dev/owner",
+    "skopos.dev/impact",
+    "skopos.dev/runbook",
+    "skopos.dev/windows",
+    "skopos.dev/alert-name",
+    "skopos.dev/count",
+    "skopos.dev/success",
+    "skopos.dev/kind",
+    "skopos.dev/traffic-gate",
+    "skopos.dev/interval",
+    "skopos.dev/description",
 ];
 const SLO_KEYS: &[&str] = &["description", "service", "indicator", "indicatorRef", "timeWindow", "budgetingMethod", "objectives", "alertPolicies"];
-const OBJECTIVE_KEYS: &[&str] = &[
-    "displayName", "op", "value", "target", "targetPercent", "timeSliceTarget", "timeSliceWindow", "indicator", "indicatorRef", "compositeWeight",
-];
+const OBJECTIVE_KEYS: &[&str] =
+    &["displayName", "op", "value", "target", "targetPercent", "timeSliceTarget", "timeSliceWindow", "indicator", "indicatorRef", "compositeWeight"];
 const RATIO_KEYS: &[&str] = &["counter", "good", "bad", "total", "raw", "rawType"];
 
 /// Objects a file may refer to.
@@ -71,7 +79,10 @@ pub fn parse_slos(file: &str, text: &str, options: &SloOptions) -> (Vec<Slo>, Ve
             out.push(FindingSeverity::Error, Some(fields.at("kind")), &fields.child("kind"), format!("`{kind}` is no OpenSLO kind"), nearest);
             continue;
         }
-        let Some(metadata) = fields.get("metadata").and_then(|n| Fields::new(n, &fields.child("metadata"), &["name", "displayName", "labels", "annotations"], &mut out)) else {
+        let Some(metadata) = fields
+            .get("metadata")
+            .and_then(|n| Fields::new(n, &fields.child("metadata"), &["name", "displayName", "labels", "annotations"], &mut out))
+        else {
             out.error(fields.at, &fields.child("metadata"), "`metadata` with a `name` is missing");
             continue;
         };
@@ -121,7 +132,13 @@ fn annotations(metadata: &Fields<'_>, out: &mut Findings) -> BTreeMap<String, St
     let all = metadata.text_map("annotations", out);
     for key in all.keys().filter(|k| k.starts_with(PREFIX) && !ANNOTATIONS.contains(&k.as_str())) {
         let path = metadata.child("annotations");
-        out.push(FindingSeverity::Error, Some(metadata.at("annotations")), &path, format!("unknown annotation `{key}`"), nearest_name(key, ANNOTATIONS));
+        out.push(
+            FindingSeverity::Error,
+            Some(metadata.at("annotations")),
+            &path,
+            format!("unknown annotation `{key}`"),
+            nearest_name(key, ANNOTATIONS),
+        );
     }
     all
 }
@@ -318,7 +335,13 @@ fn budgeting(method: &str, spec: &Fields<'_>, objective: &Fields<'_>, out: &mut 
     let methods = ["Occurrences", "Timeslices", "RatioTimeslices"];
     if !methods.contains(&method) {
         let nearest = nearest_name(method, methods);
-        out.push(FindingSeverity::Error, Some(spec.at("budgetingMethod")), &spec.child("budgetingMethod"), format!("`{method}` is no budgeting method"), nearest);
+        out.push(
+            FindingSeverity::Error,
+            Some(spec.at("budgetingMethod")),
+            &spec.child("budgetingMethod"),
+            format!("`{method}` is no budgeting method"),
+            nearest,
+        );
         return None;
     }
     if objective.get("timeSliceWindow").is_none() {
@@ -359,7 +382,13 @@ fn indicator(spec: &Fields<'_>, objective: &Fields<'_>, known: &Known<'_>, out: 
                 None => {
                     let nearest = nearest_name(reference, known.indicators.keys().map(String::as_str));
                     let at = holder.at("indicatorRef");
-                    out.push(FindingSeverity::Error, Some(at), &holder.child("indicatorRef"), format!("there is no SLI `{reference}` in this file"), nearest);
+                    out.push(
+                        FindingSeverity::Error,
+                        Some(at),
+                        &holder.child("indicatorRef"),
+                        format!("there is no SLI `{reference}` in this file"),
+                        nearest,
+                    );
                     return None;
                 }
             }
@@ -463,7 +492,11 @@ fn metric_source(node: &Node, path: &str, known: &Known<'_>, out: &mut Findings)
             return None;
         }
         None => match reference {
-            Some(name) => out.warning(source.at("metricSourceRef"), &source.child("metricSourceRef"), format!("there is no DataSource `{name}` in this file; taken for Prometheus")),
+            Some(name) => out.warning(
+                source.at("metricSourceRef"),
+                &source.child("metricSourceRef"),
+                format!("there is no DataSource `{name}` in this file; taken for Prometheus"),
+            ),
             None => out.warning(source.at, &source.child("type"), "`type` is missing; taken for Prometheus"),
         },
     }
@@ -507,7 +540,9 @@ fn apply_notes(indicator: &mut Indicator, note: &dyn Fn(&str) -> Option<String>)
             }
             Ok(())
         }
-        (None, _, _) if only_success => Err("skopos.dev/count: success needs `skopos.dev/success` with the matchers of successful requests".to_owned()),
+        (None, _, _) if only_success => {
+            Err("skopos.dev/count: success needs `skopos.dev/success` with the matchers of successful requests".to_owned())
+        }
         (None, _, _) => Ok(()),
         (Some(_), _, _) => Err("skopos.dev/success belongs to a ratio of good events".to_owned()),
     }
@@ -581,37 +616,67 @@ spec:
 
     #[test]
     fn faults() {
-        check(("skopos.dev/owner", "skopos.dev/onwer"), expect![[r#"
+        check(
+            ("skopos.dev/owner", "skopos.dev/onwer"),
+            expect![[r#"
             slo.yaml:7:5: error: metadata.annotations: unknown annotation `skopos.dev/onwer` (did you mean `skopos.dev/owner`?)
             slo.yaml:4:3: error: metadata: page contract of SLO `orders-availability`: no owner: annotation `skopos.dev/owner` is missing and the runbook does not say it
-        "#]]);
-        check(("skopos.dev/impact: Customers cannot place orders.", "x: y"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("skopos.dev/impact: Customers cannot place orders.", "x: y"),
+            expect![[r#"
             slo.yaml:4:3: error: metadata: page contract of SLO `orders-availability`: no impact: annotation `skopos.dev/impact` is missing and the runbook does not say it
-        "#]]);
-        check(("skopos.dev/runbook: orders-api-slo-burn", "skopos.dev/runbook: orders-burn"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("skopos.dev/runbook: orders-api-slo-burn", "skopos.dev/runbook: orders-burn"),
+            expect![[r#"
             slo.yaml:4:3: error: metadata: page contract of SLO `orders-availability`: no stored runbook matches `orders-burn`
-        "#]]);
-        check(("target: 0.999", "target: 99.9"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("target: 0.999", "target: 99.9"),
+            expect![[r#"
             slo.yaml:24:44: error: spec.objectives[0].target: an objective lies between 0 and 1 (0 % and 100 %), exclusively; for a percentage use `targetPercent`
-        "#]]);
-        check(("duration: 30d", "duration: 7d"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("duration: 30d", "duration: 7d"),
+            expect![[r#"
             slo.yaml:7:5: error: metadata.annotations: a period below 28 days needs a window table of its own (annotation `skopos.dev/windows`): the standard one would alert inside the budget. For 7 days: `page 1h/5m 8%; page 6h/30m 12.5%; ticket 1d/2h 20%; ticket 3d/6h 42%`
-        "#]]);
-        check(("budgetingMethod: Occurrences", "budgetingMethod: Timeslice"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("budgetingMethod: Occurrences", "budgetingMethod: Timeslice"),
+            expect![[r#"
             slo.yaml:23:20: error: spec.budgetingMethod: `Timeslice` is no budgeting method (did you mean `Timeslices`?)
-        "#]]);
-        check(("type: Prometheus, spec: {query: 'http_requests_total{job=\"orders\"}'}", "type: Datadog, spec: {query: x}"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("type: Prometheus, spec: {query: 'http_requests_total{job=\"orders\"}'}", "type: Datadog, spec: {query: x}"),
+            expect![[r#"
             slo.yaml:21:32: error: spec.indicator.spec.ratioMetric.total.metricSource.type: metric source type `Datadog` cannot be queried; expected Prometheus
-        "#]]);
-        check(("'http_requests_total{job=\"orders\"}'", "'a + b'"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("'http_requests_total{job=\"orders\"}'", "'a + b'"),
+            expect![[r#"
             slo.yaml:21:11: error: spec.indicator.spec.ratioMetric.total: `a + b` cannot be taken over several windows: give a plain selector, sum(selector), or write `{{.window}}` where the range belongs
-        "#]]);
-        check(("kind: SLO", "kind: SL0"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("kind: SLO", "kind: SL0"),
+            expect![[r#"
             slo.yaml:2:7: error: kind: `SL0` is no OpenSLO kind (did you mean `SLI`?)
-        "#]]);
-        check(("openslo/v1", "openslo/v1alpha"), expect![[r#"
+        "#]],
+        );
+        check(
+            ("openslo/v1", "openslo/v1alpha"),
+            expect![[r#"
             slo.yaml:1:13: error: apiVersion: `openslo/v1alpha` is not supported; expected openslo/v1
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn standard_factors() {
-        let factors = |days: i64| standard_windows(days * DAY_MS).map(|w| w.iter().map(|w| (w.factor * 10_000.0).round() / 10_000.0).collect::<Vec<_>>());
+        let factors =
+            |days: i64| standard_windows(days * DAY_MS).map(|w| w.iter().map(|w| (w.factor * 10_000.0).round() / 10_000.0).collect::<Vec<_>>());
         assert_eq!(factors(30), Some(vec![14.4, 6.0, 3.0, 1.0]));
         assert_eq!(factors(28), Some(vec![13.44, 5.6, 2.8, 0.9333]));
         assert_eq!(factors(7), None);

@@ -195,7 +195,9 @@ fn path(text: &str) -> (Vec<String>, usize) {
 fn number(rest: &str, at: usize) -> Result<(Token, usize), TemplateError> {
     let len = rest
         .char_indices()
-        .take_while(|(i, c)| c.is_ascii_alphanumeric() || *c == '.' || *c == '_' || (matches!(c, '-' | '+') && (*i == 0 || rest[..*i].ends_with(['e', 'E']))))
+        .take_while(|(i, c)| {
+            c.is_ascii_alphanumeric() || *c == '.' || *c == '_' || (matches!(c, '-' | '+') && (*i == 0 || rest[..*i].ends_with(['e', 'E'])))
+        })
         .count();
     let text = &rest[..len];
     let item = text.parse::<i64>().map(Item::Int).or_else(|_| text.parse::<f64>().map(Item::Float));

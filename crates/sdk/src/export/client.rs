@@ -24,10 +24,7 @@ pub(crate) enum Outcome {
     /// Refused for good.
     Rejected(String),
     /// Worth another attempt, not before the pause the receiver asked for.
-    Retry {
-        after: Option<Duration>,
-        reason: String,
-    },
+    Retry { after: Option<Duration>, reason: String },
 }
 
 #[derive(Debug, Clone)]
@@ -39,22 +36,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(
-        endpoint: &str,
-        headers: &[(String, String)],
-        gzip: bool,
-    ) -> Result<Self, InitError> {
-        let bad = |reason: &str| InitError::Endpoint {
-            endpoint: endpoint.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let uri: Uri = endpoint
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
+    pub(crate) fn new(endpoint: &str, headers: &[(String, String)], gzip: bool) -> Result<Self, InitError> {
+        let bad = |reason: &str| InitError::Endpoint { endpoint: endpoint.to_owned(), reason: reason.to_owned() };
+        let uri: Uri = endpoint.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
         if uri.scheme_str() != Some("http") {
-            return Err(bad(
-                "expected http://host:port; for TLS put a collector or proxy on this host in between",
-            ));
+            return Err(bad("expected http://host:port; for TLS put a collector or proxy on this host in between"));
         }
         if uri.host().is_none_or(str::is_empty) {
             return Err(bad("it names no host"));
@@ -62,10 +48,8 @@ impl Client {
         let headers = headers
             .iter()
             .map(|(name, value)| {
-                let name = HeaderName::from_bytes(name.as_bytes())
-                    .map_err(|_| bad(&format!("header name {name:?} is not valid")))?;
-                let mut header = HeaderValue::from_str(value)
-                    .map_err(|_| bad(&format!("the value of header {name} is not valid")))?;
+                let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(&format!("header name {name:?} is not valid")))?;
+                let mut header = HeaderValue::from_str(value).map_err(|_| bad(&format!("the value of header {name} is not valid")))?;
                 header.set_sensitive(true);
                 Ok((name, header))
             })
@@ -74,9 +58,7 @@ impl Client {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(3)));
         Ok(Self {
-            http: HttpClient::builder(TokioExecutor::new())
-                .pool_max_idle_per_host(4)
-                .build(connector),
+            http: HttpClient::builder(TokioExecutor::new()).pool_max_idle_per_host(4).build(connector),
             base: endpoint.trim_end_matches('/').to_owned(),
             headers,
             gzip,
@@ -88,10 +70,7 @@ impl Client {
         if !self.gzip {
             return request.into();
         }
-        let mut encoder = flate2::write::GzEncoder::new(
-            Vec::with_capacity(request.len() / 4),
-            flate2::Compression::fast(),
-        );
+        let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(request.len() / 4), flate2::Compression::fast());
         // Writing to a Vec does not fail.
         let compressed = encoder.write_all(&request).and_then(|()| encoder.finish());
         compressed.map_or_else(|_| request.into(), Bytes::from)
@@ -100,20 +79,14 @@ impl Client {
     pub(crate) async fn send(&self, signal: Signal, body: Bytes) -> Outcome {
         match tokio::time::timeout(EXPORT_TIMEOUT, self.attempt(signal, body)).await {
             Ok(outcome) => outcome,
-            Err(_) => Outcome::Retry {
-                after: None,
-                reason: format!("no answer within {} s", EXPORT_TIMEOUT.as_secs()),
-            },
+            Err(_) => Outcome::Retry { after: None, reason: format!("no answer within {} s", EXPORT_TIMEOUT.as_secs()) },
         }
     }
 
     async fn attempt(&self, signal: Signal, body: Bytes) -> Outcome {
         let mut request = Request::post(format!("{}{}", self.base, otlp::path(signal)))
             .header(CONTENT_TYPE, "application/x-protobuf")
-            .header(
-                "user-agent",
-                concat!("skopos-sdk/", env!("CARGO_PKG_VERSION")),
-            );
+            .header("user-agent", concat!("skopos-sdk/", env!("CARGO_PKG_VERSION")));
         if self.gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
@@ -127,23 +100,13 @@ impl Client {
         let response = match self.http.request(request).await {
             Ok(response) => response,
             Err(error) => {
-                return Outcome::Retry {
-                    after: None,
-                    reason: full_reason(&error),
-                };
+                return Outcome::Retry { after: None, reason: full_reason(&error) };
             }
         };
         let status = response.status();
-        let after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after(value.to_str().ok()?));
-        let content = Limited::new(response.into_body(), MAX_RESPONSE_BYTES)
-            .collect()
-            .await;
-        let content = content
-            .map(http_body_util::Collected::to_bytes)
-            .unwrap_or_default();
+        let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
+        let content = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
+        let content = content.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         classify(status, after, &content)
     }
 }
@@ -155,10 +118,7 @@ fn classify(status: StatusCode, after: Option<Duration>, content: &[u8]) -> Outc
             let (rejected, message) = otlp::partial_success(content);
             Outcome::Delivered { rejected, message }
         }
-        429 | 502 | 503 | 504 => Outcome::Retry {
-            after,
-            reason: format!("HTTP {status}"),
-        },
+        429 | 502 | 503 | 504 => Outcome::Retry { after, reason: format!("HTTP {status}") },
         _ => Outcome::Rejected(format!("HTTP {status}")),
     }
 }
@@ -173,13 +133,8 @@ fn retry_after(value: &str) -> Option<Duration> {
 pub(crate) fn pause(attempt: u32, after: Option<Duration>, random: f64) -> Duration {
     const BASE: Duration = Duration::from_millis(200);
     const CAP: Duration = Duration::from_secs(5);
-    let ceiling = BASE
-        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-        .min(CAP);
-    ceiling
-        .mul_f64(random)
-        .max(after.unwrap_or_default())
-        .min(MAX_RETRY_PAUSE)
+    let ceiling = BASE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(CAP);
+    ceiling.mul_f64(random).max(after.unwrap_or_default()).min(MAX_RETRY_PAUSE)
 }
 
 fn full_reason(error: &dyn std::error::Error) -> String {
@@ -200,24 +155,12 @@ mod tests {
     fn statuses_follow_the_specification() {
         let retry = |status, after| classify(StatusCode::from_u16(status).unwrap(), after, b"");
         for status in [429, 502, 503, 504] {
-            assert!(
-                matches!(retry(status, None), Outcome::Retry { .. }),
-                "{status}"
-            );
+            assert!(matches!(retry(status, None), Outcome::Retry { .. }), "{status}");
         }
         for status in [400, 401, 404, 413, 415, 500] {
-            assert!(
-                matches!(retry(status, None), Outcome::Rejected(_)),
-                "{status}"
-            );
+            assert!(matches!(retry(status, None), Outcome::Rejected(_)), "{status}");
         }
-        assert_eq!(
-            retry(200, None),
-            Outcome::Delivered {
-                rejected: 0,
-                message: String::new()
-            }
-        );
+        assert_eq!(retry(200, None), Outcome::Delivered { rejected: 0, message: String::new() });
     }
 
     #[test]
@@ -240,11 +183,7 @@ mod tests {
             ("collector:4318", false),
             ("", false),
         ] {
-            assert_eq!(
-                Client::new(endpoint, &[], false).is_ok(),
-                good,
-                "{endpoint:?}"
-            );
+            assert_eq!(Client::new(endpoint, &[], false).is_ok(), good, "{endpoint:?}");
         }
         assert!(Client::new("http://x", &[("bad name".to_owned(), String::new())], false).is_err());
     }

@@ -90,19 +90,13 @@ impl Account {
         Counts {
             recorded: self.taken[signal as usize].load(Ordering::Relaxed),
             delivered: self.delivered[signal as usize].load(Ordering::Relaxed),
-            dropped: DropReason::ALL
-                .iter()
-                .map(|reason| self.dropped(signal, *reason))
-                .sum(),
+            dropped: DropReason::ALL.iter().map(|reason| self.dropped(signal, *reason)).sum(),
         }
     }
 
     /// Everything dropped so far.
     pub(crate) fn total_dropped(&self) -> u64 {
-        Signal::ALL
-            .iter()
-            .map(|signal| self.counts(*signal).dropped)
-            .sum()
+        Signal::ALL.iter().map(|signal| self.counts(*signal).dropped).sum()
     }
 }
 

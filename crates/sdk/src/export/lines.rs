@@ -30,24 +30,15 @@ struct State {
 
 impl Lines {
     /// Starts the writer thread; `None` if lines go nowhere.
-    pub(crate) fn start(
-        output: LogOutput,
-        account: Arc<Account>,
-    ) -> std::io::Result<Option<(Arc<Self>, JoinHandle<()>)>> {
+    pub(crate) fn start(output: LogOutput, account: Arc<Account>) -> std::io::Result<Option<(Arc<Self>, JoinHandle<()>)>> {
         let mut writer: Box<dyn Write + Send> = match output {
             LogOutput::Off => return Ok(None),
             LogOutput::Stdout => Box::new(std::io::stdout()),
             LogOutput::Writer(writer) => writer.into_inner(),
         };
-        let lines = Arc::new(Self {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            account,
-        });
+        let lines = Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), account });
         let shared = Arc::clone(&lines);
-        let thread = std::thread::Builder::new()
-            .name("skopos-stdout".to_owned())
-            .spawn(move || shared.write_all(&mut *writer))?;
+        let thread = std::thread::Builder::new().name("skopos-stdout".to_owned()).spawn(move || shared.write_all(&mut *writer))?;
         Ok(Some((lines, thread)))
     }
 
@@ -92,16 +83,11 @@ impl Lines {
             state.writing = std::mem::take(&mut state.lines);
             let lines = state.writing;
             drop(state);
-            if writer
-                .write_all(&bytes)
-                .and_then(|()| writer.flush())
-                .is_ok()
-            {
+            if writer.write_all(&bytes).and_then(|()| writer.flush()).is_ok() {
                 self.account.deliver(Signal::Stdout, lines);
             } else {
                 // A closed pipe: nobody reads any more, and there is nowhere to say so but the metrics.
-                self.account
-                    .lose(Signal::Stdout, DropReason::Rejected, lines);
+                self.account.lose(Signal::Stdout, DropReason::Rejected, lines);
             }
         }
     }
@@ -126,8 +112,7 @@ impl Lines {
         state.bytes.clear();
         drop(state);
         if left > 0 {
-            self.account
-                .lose(Signal::Stdout, DropReason::Shutdown, left);
+            self.account.lose(Signal::Stdout, DropReason::Shutdown, left);
         }
     }
 }

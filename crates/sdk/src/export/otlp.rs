@@ -23,10 +23,7 @@ pub(crate) fn request(resource: &[u8], records: &[u8]) -> Vec<u8> {
         wire::string(out, 2, env!("CARGO_PKG_VERSION"));
     });
     let scope_len = scope.len() + records.len();
-    let inner_len = wire::header_len(1, resource.len())
-        + resource.len()
-        + wire::header_len(2, scope_len)
-        + scope_len;
+    let inner_len = wire::header_len(1, resource.len()) + resource.len() + wire::header_len(2, scope_len) + scope_len;
     let mut out = Vec::with_capacity(inner_len + 8);
     wire::header(&mut out, 1, inner_len);
     wire::bytes(&mut out, 1, resource);
@@ -66,9 +63,7 @@ pub(crate) fn path(signal: Signal) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::trace::v1::{
-        ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
-    };
+    use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse};
     use prost::Message as _;
 
     use super::*;
@@ -78,39 +73,21 @@ mod tests {
         let resource = resource(&[("service.name".to_owned(), "orders-api".to_owned())]);
         let mut records = Vec::new();
         wire::message(&mut records, 2, |out| wire::string(out, 5, "one"));
-        wire::message(&mut records, 2, |out| {
-            wire::string(out, 5, &"two".repeat(100))
-        });
+        wire::message(&mut records, 2, |out| wire::string(out, 5, &"two".repeat(100)));
         let decoded = ExportTraceServiceRequest::decode(&request(&resource, &records)[..]).unwrap();
         let resource_spans = &decoded.resource_spans[0];
-        assert_eq!(
-            resource_spans.resource.as_ref().unwrap().attributes[0].key,
-            "service.name"
-        );
-        let names: Vec<_> = resource_spans.scope_spans[0]
-            .spans
-            .iter()
-            .map(|span| span.name.len())
-            .collect();
+        assert_eq!(resource_spans.resource.as_ref().unwrap().attributes[0].key, "service.name");
+        let names: Vec<_> = resource_spans.scope_spans[0].spans.iter().map(|span| span.name.len()).collect();
         assert_eq!(names, [3, 300]);
-        assert_eq!(
-            resource_spans.scope_spans[0].scope.as_ref().unwrap().name,
-            SCOPE
-        );
+        assert_eq!(resource_spans.scope_spans[0].scope.as_ref().unwrap().name, SCOPE);
     }
 
     #[test]
     fn partial_success_is_read() {
         let response = ExportTraceServiceResponse {
-            partial_success: Some(ExportTracePartialSuccess {
-                rejected_spans: 3,
-                error_message: "too old".to_owned(),
-            }),
+            partial_success: Some(ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".to_owned() }),
         };
-        assert_eq!(
-            partial_success(&response.encode_to_vec()),
-            (3, "too old".to_owned())
-        );
+        assert_eq!(partial_success(&response.encode_to_vec()), (3, "too old".to_owned()));
         assert_eq!(partial_success(b""), (0, String::new()));
         assert_eq!(partial_success(b"\xff\xff"), (0, String::new()));
     }

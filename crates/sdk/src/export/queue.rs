@@ -46,13 +46,7 @@ pub(crate) struct Batch {
 
 impl Queue {
     pub(crate) fn new(signal: Signal, account: Arc<Account>, queue_bytes: usize) -> Self {
-        Self {
-            signal,
-            account,
-            shard_bytes: (queue_bytes / QUEUE_SHARDS).max(1),
-            shards: Default::default(),
-            wake: Notify::new(),
-        }
+        Self { signal, account, shard_bytes: (queue_bytes / QUEUE_SHARDS).max(1), shards: Default::default(), wake: Notify::new() }
     }
 
     /// Takes one encoded record, or counts it as dropped. Never blocks on I/O.
@@ -68,9 +62,7 @@ impl Queue {
         let before = shard.bytes.len();
         let reason = if shard.closed {
             Some(DropReason::Shutdown)
-        } else if before + record.len() + wire::header_len(RECORD_FIELD, record.len())
-            > self.shard_bytes
-        {
+        } else if before + record.len() + wire::header_len(RECORD_FIELD, record.len()) > self.shard_bytes {
             Some(DropReason::QueueFull)
         } else {
             None
@@ -101,9 +93,7 @@ impl Queue {
         let mut batch = Batch::default();
         for shard in &self.shards {
             let mut shard = shard.lock();
-            if shard.records == 0
-                || (batch.records > 0 && batch.bytes.len() + shard.bytes.len() > max_bytes)
-            {
+            if shard.records == 0 || (batch.records > 0 && batch.bytes.len() + shard.bytes.len() > max_bytes) {
                 continue;
             }
             batch.records += std::mem::take(&mut shard.records);
@@ -130,10 +120,7 @@ impl Queue {
 
     /// Bytes waiting.
     pub(crate) fn bytes(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().bytes.len())
-            .sum()
+        self.shards.iter().map(|shard| shard.lock().bytes.len()).sum()
     }
 }
 
@@ -150,10 +137,7 @@ mod tests {
         }
         queue.push(&vec![0; MAX_RECORD_BYTES + 1]);
         let batch = queue.take(usize::MAX);
-        assert_eq!(
-            batch.records, 10,
-            "10 records of 8 + 2 bytes fill a shard of 100"
-        );
+        assert_eq!(batch.records, 10, "10 records of 8 + 2 bytes fill a shard of 100");
         assert_eq!(batch.bytes.len(), 100);
         assert_eq!(account.dropped(Signal::Traces, DropReason::QueueFull), 20);
         assert_eq!(account.dropped(Signal::Traces, DropReason::Oversize), 1);

@@ -29,26 +29,14 @@ pub(crate) enum Order {
 pub(crate) struct Done(pub(crate) watch::Sender<u64>);
 
 /// Runs until it is told to stop. The caller owns the thread.
-fn run(
-    runtime: Runtime,
-    telemetry: &Telemetry,
-    client: &Client,
-    orders: &watch::Receiver<Order>,
-    done: [Done; 3],
-) {
+fn run(runtime: Runtime, telemetry: &Telemetry, client: &Client, orders: &watch::Receiver<Order>, done: [Done; 3]) {
     // The exporter's own HTTP client must not produce telemetry about exporting telemetry.
     crate::logs::silence_this_thread();
     let [traces, logs, metrics] = done;
     runtime.block_on(async {
         tokio::join!(
             queue_task(telemetry, telemetry.spans(), client, orders.clone(), traces),
-            queue_task(
-                telemetry,
-                telemetry.log_queue(),
-                client,
-                orders.clone(),
-                logs
-            ),
+            queue_task(telemetry, telemetry.log_queue(), client, orders.clone(), logs),
             metric_task(telemetry, client, orders.clone(), metrics),
             warn_task(telemetry, orders.clone()),
         );
@@ -56,13 +44,7 @@ fn run(
     runtime.shutdown_background();
 }
 
-async fn queue_task(
-    telemetry: &Telemetry,
-    queue: &Queue,
-    client: &Client,
-    mut orders: watch::Receiver<Order>,
-    done: Done,
-) {
+async fn queue_task(telemetry: &Telemetry, queue: &Queue, client: &Client, mut orders: watch::Receiver<Order>, done: Done) {
     let account = telemetry.account();
     let interval = telemetry.config().export_interval;
     loop {
@@ -78,15 +60,7 @@ async fn queue_task(
             }
             let body = client.body(otlp::request(telemetry.resource(), &batch.bytes));
             drop(batch.bytes);
-            deliver(
-                client,
-                account,
-                queue.signal(),
-                batch.records,
-                body,
-                &mut orders,
-            )
-            .await;
+            deliver(client, account, queue.signal(), batch.records, body, &mut orders).await;
         }
         // An order may have come while a batch was retried: look again before reporting.
         if *orders.borrow() != order {
@@ -107,12 +81,7 @@ async fn queue_task(
     }
 }
 
-async fn metric_task(
-    telemetry: &Telemetry,
-    client: &Client,
-    mut orders: watch::Receiver<Order>,
-    done: Done,
-) {
+async fn metric_task(telemetry: &Telemetry, client: &Client, mut orders: watch::Receiver<Order>, done: Done) {
     let account = telemetry.account();
     let interval = telemetry.config().metric_interval;
     let mut next = tokio::time::Instant::now() + interval;
@@ -125,9 +94,7 @@ async fn metric_task(
         let order = *orders.borrow_and_update();
         if telemetry.config().export_metrics {
             let mut records = Vec::new();
-            let points = telemetry
-                .metrics()
-                .encode_otlp(&mut records, crate::clock::now_ns());
+            let points = telemetry.metrics().encode_otlp(&mut records, crate::clock::now_ns());
             if points > 0 {
                 account.take(Signal::Metrics, points);
                 let body = client.body(otlp::request(telemetry.resource(), &records));
@@ -148,14 +115,7 @@ async fn metric_task(
 }
 
 /// Sends one batch until it is delivered, refused, retried for long enough, or the process stops.
-async fn deliver(
-    client: &Client,
-    account: &Account,
-    signal: Signal,
-    records: u64,
-    body: Bytes,
-    orders: &mut watch::Receiver<Order>,
-) {
+async fn deliver(client: &Client, account: &Account, signal: Signal, records: u64, body: Bytes, orders: &mut watch::Receiver<Order>) {
     let started = Instant::now();
     let mut attempt = 0;
     loop {
@@ -181,9 +141,7 @@ async fn deliver(
                 attempt += 1;
                 let wait = pause(attempt, after, fastrand::f64());
                 // Metrics are cumulative: the next export carries what this one had.
-                if started.elapsed() + wait > EXPORT_RETRY_FOR
-                    || (signal == Signal::Metrics && attempt > 3)
-                {
+                if started.elapsed() + wait > EXPORT_RETRY_FOR || (signal == Signal::Metrics && attempt > 3) {
                     account.lose(signal, DropReason::RetryExhausted, records);
                     return account.explain(&reason);
                 }
@@ -199,10 +157,7 @@ async fn deliver(
 
 /// Resolves at the deadline of a stop order.
 async fn stopped(orders: &mut watch::Receiver<Order>) {
-    let order = orders
-        .wait_for(|order| matches!(order, Order::Stop(_)))
-        .await
-        .map(|order| *order);
+    let order = orders.wait_for(|order| matches!(order, Order::Stop(_))).await.map(|order| *order);
     // Without a stop order the sender is gone: end at once.
     if let Ok(Order::Stop(deadline)) = order {
         tokio::time::sleep_until(deadline.into()).await;
@@ -247,21 +202,11 @@ impl Control {
         let (traces, traces_done) = watch::channel(0);
         let (logs, logs_done) = watch::channel(0);
         let (metrics, metrics_done) = watch::channel(0);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let telemetry = telemetry.clone();
-        let thread = std::thread::Builder::new()
-            .name("skopos-export".to_owned())
-            .spawn(move || {
-                run(
-                    runtime,
-                    &telemetry,
-                    &client,
-                    &receiver,
-                    [Done(traces), Done(logs), Done(metrics)],
-                );
-            })?;
+        let thread = std::thread::Builder::new().name("skopos-export".to_owned()).spawn(move || {
+            run(runtime, &telemetry, &client, &receiver, [Done(traces), Done(logs), Done(metrics)]);
+        })?;
         Ok(Arc::new(Self {
             orders,
             done: [traces_done, logs_done, metrics_done],

@@ -25,28 +25,17 @@ impl CheckOptions {
 
     /// A check of something the service cannot work without.
     pub fn critical() -> Self {
-        Self {
-            critical: true,
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_millis(500),
-            fail_after: 2,
-            pass_after: 1,
-            stale_after: 3,
-        }
+        Self { critical: true, interval: Duration::from_secs(2), timeout: Duration::from_millis(500), fail_after: 2, pass_after: 1, stale_after: 3 }
     }
 
     /// A check of something the service has a degraded answer for.
     pub fn optional() -> Self {
-        Self {
-            critical: false,
-            ..Self::critical()
-        }
+        Self { critical: false, ..Self::critical() }
     }
 
     /// The pause before the next run; `random` is uniform in 0..1.
     pub(crate) fn pause(&self, random: f64) -> Duration {
-        self.interval
-            .mul_f64(1.0 + Self::JITTER * (2.0 * random - 1.0))
+        self.interval.mul_f64(1.0 + Self::JITTER * (2.0 * random - 1.0))
     }
 }
 
@@ -62,10 +51,7 @@ pub struct CheckFailure {
 impl CheckFailure {
     /// A failure of this class.
     pub fn new(class: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            class,
-            detail: detail.into(),
-        }
+        Self { class, detail: detail.into() }
     }
 }
 
@@ -88,24 +74,11 @@ pub(crate) struct CheckState {
 
 impl CheckState {
     pub(crate) fn new() -> Self {
-        Self {
-            passing: None,
-            failures: 0,
-            passes: 0,
-            finished: None,
-            latency: Duration::ZERO,
-            last_error_class: None,
-        }
+        Self { passing: None, failures: 0, passes: 0, finished: None, latency: Duration::ZERO, last_error_class: None }
     }
 
     /// Takes the result of a run that ended at `now`; says whether the check changed between passing and failing.
-    pub(crate) fn finish(
-        &mut self,
-        now: Instant,
-        latency: Duration,
-        options: &CheckOptions,
-        error_class: Option<&'static str>,
-    ) -> bool {
+    pub(crate) fn finish(&mut self, now: Instant, latency: Duration, options: &CheckOptions, error_class: Option<&'static str>) -> bool {
         self.finished = Some(now);
         self.latency = latency;
         self.last_error_class = error_class.or(self.last_error_class);
@@ -128,15 +101,11 @@ impl CheckState {
 
     /// Whether the check passes at `now`: it did when it last ran, and that was not too long ago.
     pub(crate) fn passes(&self, now: Instant, options: &CheckOptions) -> bool {
-        self.passing == Some(true)
-            && self
-                .age(now)
-                .is_some_and(|age| age <= options.interval * options.stale_after)
+        self.passing == Some(true) && self.age(now).is_some_and(|age| age <= options.interval * options.stale_after)
     }
 
     pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
-        self.finished
-            .map(|finished| now.saturating_duration_since(finished))
+        self.finished.map(|finished| now.saturating_duration_since(finished))
     }
 }
 
@@ -145,13 +114,7 @@ mod tests {
     use super::*;
 
     /// Runs a check over virtual time: `runs` are (takes, error) until the check has changed to `expect`; returns when.
-    fn until(
-        options: &CheckOptions,
-        random: f64,
-        takes: Duration,
-        error: Option<&'static str>,
-        expect: bool,
-    ) -> Duration {
+    fn until(options: &CheckOptions, random: f64, takes: Duration, error: Option<&'static str>, expect: bool) -> Duration {
         let start = Instant::now();
         let mut state = CheckState::new();
         state.finish(start, Duration::ZERO, options, expect.then_some("down"));
@@ -178,10 +141,7 @@ mod tests {
         let seen = until(&options, 0.0, options.timeout, Some("timeout"), false);
         assert_eq!(seen, Duration::from_millis(4_600));
         // It comes back with the first pass.
-        assert_eq!(
-            until(&options, 0.5, Duration::ZERO, None, true),
-            Duration::from_secs(2)
-        );
+        assert_eq!(until(&options, 0.5, Duration::ZERO, None, true), Duration::from_secs(2));
     }
 
     #[test]
@@ -189,20 +149,14 @@ mod tests {
         let options = CheckOptions::critical();
         let start = Instant::now();
         let mut state = CheckState::new();
-        assert!(
-            !state.passes(start, &options),
-            "nothing is known before the first run"
-        );
+        assert!(!state.passes(start, &options), "nothing is known before the first run");
         assert!(state.finish(start, Duration::ZERO, &options, None));
         assert!(!state.finish(start, Duration::ZERO, &options, Some("error")));
         assert!(state.passes(start, &options));
         assert!(!state.finish(start, Duration::ZERO, &options, None));
         assert!(!state.finish(start, Duration::ZERO, &options, Some("error")));
         assert!(state.passes(start + Duration::from_secs(6), &options));
-        assert!(
-            !state.passes(start + Duration::from_millis(6_001), &options),
-            "stale after three intervals"
-        );
+        assert!(!state.passes(start + Duration::from_millis(6_001), &options), "stale after three intervals");
         assert!(state.finish(start, Duration::ZERO, &options, Some("error")));
         assert_eq!(state.last_error_class, Some("error"));
     }

@@ -9,9 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::check::{CheckFailure, CheckOptions, CheckState};
-use crate::metrics::{
-    CounterFamily, DURATION_SECONDS, GaugeFamily, HistogramFamily, MetricOptions,
-};
+use crate::metrics::{CounterFamily, DURATION_SECONDS, GaugeFamily, HistogramFamily, MetricOptions};
 use crate::telemetry::Telemetry;
 
 /// How often the process shows that it makes progress.
@@ -100,12 +98,7 @@ impl Health {
 
     fn new(telemetry: &Telemetry) -> Self {
         let metrics = telemetry.metrics();
-        let options = |help, unit, labels| MetricOptions {
-            help,
-            unit,
-            labels,
-            scrape_only: false,
-        };
+        let options = |help, unit, labels| MetricOptions { help, unit, labels, scrape_only: false };
         Self {
             inner: Arc::new(Inner {
                 checks: Mutex::default(),
@@ -113,23 +106,10 @@ impl Health {
                 draining: AtomicBool::new(false),
                 fatal: Mutex::default(),
                 heartbeat: Mutex::new(Instant::now()),
-                status: metrics.gauge(
-                    "health.check.status",
-                    options(
-                        "1 passes, 0.5 an optional check fails, 0 a critical one fails.",
-                        "",
-                        &["check"],
-                    ),
-                ),
-                duration: metrics.histogram(
-                    "health.check.duration",
-                    options("Time of one run.", "s", &["check"]),
-                    DURATION_SECONDS,
-                ),
-                transitions: metrics.counter(
-                    "health.check.transitions",
-                    options("Changes between passing and failing.", "", &["check", "to"]),
-                ),
+                status: metrics
+                    .gauge("health.check.status", options("1 passes, 0.5 an optional check fails, 0 a critical one fails.", "", &["check"])),
+                duration: metrics.histogram("health.check.duration", options("Time of one run.", "s", &["check"]), DURATION_SECONDS),
+                transitions: metrics.counter("health.check.transitions", options("Changes between passing and failing.", "", &["check", "to"])),
             }),
         }
     }
@@ -148,10 +128,7 @@ impl Health {
                 let started = Instant::now();
                 let result = match tokio::time::timeout(check.options.timeout, run()).await {
                     Ok(result) => result.map_err(Into::into),
-                    Err(_) => Err(CheckFailure::new(
-                        "timeout",
-                        format!("no answer within {} ms", check.options.timeout.as_millis()),
-                    )),
+                    Err(_) => Err(CheckFailure::new("timeout", format!("no answer within {} ms", check.options.timeout.as_millis()))),
                 };
                 let Some(inner) = weak.upgrade() else { return };
                 inner.finish(&check, Instant::now(), started.elapsed(), result);
@@ -162,11 +139,7 @@ impl Health {
     }
 
     fn add(&self, name: &str, options: CheckOptions) -> Arc<Check> {
-        let check = Arc::new(Check {
-            name: name.to_owned(),
-            options,
-            state: Mutex::new(CheckState::new()),
-        });
+        let check = Arc::new(Check { name: name.to_owned(), options, state: Mutex::new(CheckState::new()) });
         let mut checks = self.inner.checks.lock();
         checks.retain(|known| known.name != name);
         checks.push(Arc::clone(&check));
@@ -186,23 +159,15 @@ impl Health {
     /// The process cannot recover by itself: not alive any more, so that it is restarted.
     pub fn set_fatal(&self, reason: impl Into<String>) {
         let reason = reason.into();
-        tracing::error!(
-            reason,
-            "the process reports itself dead and asks to be restarted"
-        );
+        tracing::error!(reason, "the process reports itself dead and asks to be restarted");
         *self.inner.fatal.lock() = Some(reason);
     }
 
     /// Can the process make progress? Never asks about dependencies: a restart would not bring those back.
     pub fn liveness(&self, now: Instant) -> Report {
-        let late = now.saturating_duration_since(*self.inner.heartbeat.lock())
-            > HEARTBEAT_LATE + HEARTBEAT_EVERY;
+        let late = now.saturating_duration_since(*self.inner.heartbeat.lock()) > HEARTBEAT_LATE + HEARTBEAT_EVERY;
         let alive = !late && self.inner.fatal.lock().is_none();
-        Report {
-            ready: alive,
-            status: if alive { Status::Pass } else { Status::Fail },
-            checks: Default::default(),
-        }
+        Report { ready: alive, status: if alive { Status::Pass } else { Status::Fail }, checks: Default::default() }
     }
 
     /// May the process receive traffic?
@@ -234,37 +199,21 @@ impl Health {
                 },
             );
         }
-        if self.inner.draining.load(Ordering::Relaxed)
-            || !self.inner.started.load(Ordering::Relaxed)
-        {
+        if self.inner.draining.load(Ordering::Relaxed) || !self.inner.started.load(Ordering::Relaxed) {
             status = Status::Fail;
         }
-        Report {
-            ready: status != Status::Fail,
-            status,
-            checks,
-        }
+        Report { ready: status != Status::Fail, status, checks }
     }
 
     /// Has the process started? Once yes, always yes.
     pub fn startup(&self) -> Report {
         let started = self.inner.started.load(Ordering::Relaxed);
-        Report {
-            ready: started,
-            status: if started { Status::Pass } else { Status::Fail },
-            checks: Default::default(),
-        }
+        Report { ready: started, status: if started { Status::Pass } else { Status::Fail }, checks: Default::default() }
     }
 }
 
 impl Inner {
-    fn finish(
-        &self,
-        check: &Check,
-        now: Instant,
-        latency: Duration,
-        result: Result<(), CheckFailure>,
-    ) {
+    fn finish(&self, check: &Check, now: Instant, latency: Duration, result: Result<(), CheckFailure>) {
         let class = result.as_ref().err().map(|failure| failure.class);
         let mut state = check.state.lock();
         let changed = state.finish(now, latency, &check.options, class);
@@ -278,8 +227,7 @@ impl Inner {
         self.status.with(&[&check.name]).set(value);
         self.duration.with(&[&check.name]).observe_duration(latency);
         if changed {
-            self.transitions
-                .increment(&[&check.name, if passes { "pass" } else { "fail" }]);
+            self.transitions.increment(&[&check.name, if passes { "pass" } else { "fail" }]);
             match result {
                 Ok(()) => tracing::info!(check = check.name, "health check passes"),
                 Err(failure) => {
@@ -301,12 +249,7 @@ mod tests {
     use super::*;
 
     fn finish(health: &Health, check: &Check, now: Instant, error: Option<&'static str>) {
-        health.inner.finish(
-            check,
-            now,
-            Duration::ZERO,
-            error.map_or(Ok(()), |class| Err(CheckFailure::new(class, "test"))),
-        );
+        health.inner.finish(check, now, Duration::ZERO, error.map_or(Ok(()), |class| Err(CheckFailure::new(class, "test"))));
     }
 
     #[test]
@@ -327,10 +270,7 @@ mod tests {
         }
         let report = health.readiness(now);
         assert!(report.ready);
-        assert_eq!(
-            (report.status, report.checks["search"].last_error_class),
-            (Status::Warn, Some("refused"))
-        );
+        assert_eq!((report.status, report.checks["search"].last_error_class), (Status::Warn, Some("refused")));
         for _ in 0..2 {
             finish(&health, &database, now, Some("timeout"));
         }

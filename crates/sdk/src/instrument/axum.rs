@@ -9,18 +9,14 @@ use std::time::Instant;
 use ::axum::Router;
 use ::axum::extract::{MatchedPath, State};
 use ::axum::http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use ::axum::http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-};
+use ::axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use ::axum::response::{IntoResponse, Response as AxumResponse};
 use ::axum::routing::get;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::health::{Health, Report};
-use crate::metrics::{
-    CounterFamily, DURATION_SECONDS, Exposition, GaugeFamily, HistogramFamily, MetricOptions,
-};
+use crate::metrics::{CounterFamily, DURATION_SECONDS, Exposition, GaugeFamily, HistogramFamily, MetricOptions};
 use crate::telemetry::Telemetry;
 use crate::trace::context::{Context, FutureExt as _, InContext};
 use crate::trace::span::{Span, SpanKind};
@@ -37,10 +33,7 @@ type UserIdOf = dyn Fn(&HeaderMap, &Extensions) -> Option<String> + Send + Sync;
 /// and a count in `http_requests_total{route,method,status}`; its handler runs with request id and user id in the
 /// context.
 pub fn layer() -> HttpLayer {
-    HttpLayer {
-        telemetry: None,
-        user_id: Arc::new(|headers, _| headers.get(USER_ID)?.to_str().ok().map(str::to_owned)),
-    }
+    HttpLayer { telemetry: None, user_id: Arc::new(|headers, _| headers.get(USER_ID)?.to_str().ok().map(str::to_owned)) }
 }
 
 /// Makes every request a span, a log line and a measurement.
@@ -60,10 +53,7 @@ impl HttpLayer {
 
     /// How to know the user of a request, from its headers or from what an authentication layer left in its extensions.
     #[must_use]
-    pub fn user_id(
-        mut self,
-        user_id: impl Fn(&HeaderMap, &Extensions) -> Option<String> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn user_id(mut self, user_id: impl Fn(&HeaderMap, &Extensions) -> Option<String> + Send + Sync + 'static) -> Self {
         self.user_id = Arc::new(user_id);
         self
     }
@@ -71,9 +61,7 @@ impl HttpLayer {
 
 impl std::fmt::Debug for HttpLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpLayer")
-            .field("telemetry", &self.telemetry)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpLayer").field("telemetry", &self.telemetry).finish_non_exhaustive()
     }
 }
 
@@ -83,12 +71,7 @@ impl<S> Layer<S> for HttpLayer {
     fn layer(&self, service: S) -> HttpService<S> {
         let telemetry = self.telemetry.clone().unwrap_or_else(Telemetry::global);
         let red = Red::new(&telemetry);
-        HttpService {
-            service,
-            telemetry,
-            user_id: Arc::clone(&self.user_id),
-            red,
-        }
+        HttpService { service, telemetry, user_id: Arc::clone(&self.user_id), red }
     }
 }
 
@@ -109,11 +92,7 @@ impl Red {
                 MetricOptions {
                     help: "Time from the request to the head of its response.",
                     unit: "s",
-                    labels: &[
-                        "http.route",
-                        "http.request.method",
-                        "http.response.status_code",
-                    ],
+                    labels: &["http.route", "http.request.method", "http.response.status_code"],
                     ..MetricOptions::default()
                 },
                 DURATION_SECONDS,
@@ -130,12 +109,7 @@ impl Red {
             ),
             active: metrics.gauge(
                 "http.server.active_requests",
-                MetricOptions {
-                    help: "Requests being served.",
-                    unit: "{request}",
-                    labels: &["http.request.method"],
-                    ..MetricOptions::default()
-                },
+                MetricOptions { help: "Requests being served.", unit: "{request}", labels: &["http.request.method"], ..MetricOptions::default() },
             ),
         }
     }
@@ -152,9 +126,7 @@ pub struct HttpService<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for HttpService<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpService")
-            .field("service", &self.service)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpService").field("service", &self.service).finish_non_exhaustive()
     }
 }
 
@@ -172,18 +144,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let headers = request.headers();
-        let request_id = headers
-            .get(REQUEST_ID)
-            .and_then(|value| value.to_str().ok());
+        let request_id = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
         let user_id = (self.user_id)(headers, request.extensions());
-        let parent = Context::extract(headers)
-            .with_telemetry(&self.telemetry)
-            .with_request(request_id, user_id.as_deref());
+        let parent = Context::extract(headers).with_telemetry(&self.telemetry).with_request(request_id, user_id.as_deref());
         let method = method_name(request.method());
-        let route = request
-            .extensions()
-            .get::<MatchedPath>()
-            .map(|path| Arc::<str>::from(path.as_str()));
+        let route = request.extensions().get::<MatchedPath>().map(|path| Arc::<str>::from(path.as_str()));
         let name = match &route {
             Some(route) => format!("{method} {route}"),
             None => method.to_owned(),
@@ -201,10 +166,7 @@ where
         if let Some(user_id) = parent.user_id() {
             span = span.attr("user_id", user_id);
         }
-        for (header, key) in [
-            (USER_AGENT, "user_agent.original"),
-            (HOST, "server.address"),
-        ] {
+        for (header, key) in [(USER_AGENT, "user_agent.original"), (HOST, "server.address")] {
             if let Some(value) = headers.get(header).and_then(|value| value.to_str().ok()) {
                 span = span.attr(key, value);
             }
@@ -221,10 +183,7 @@ where
             started: Instant::now(),
             status: None,
         };
-        ResponseFuture {
-            future: self.service.call(request).in_context(context),
-            exchange: Some(exchange),
-        }
+        ResponseFuture { future: self.service.call(request).in_context(context), exchange: Some(exchange) }
     }
 }
 
@@ -268,18 +227,10 @@ impl Drop for Exchange {
             None if std::thread::panicking() => 500,
             None => CLIENT_CLOSED,
         };
-        self.span
-            .set_attr("http.response.status_code", u32::from(code));
+        self.span.set_attr("http.response.status_code", u32::from(code));
         if code >= 500 {
             let reason = if self.status.is_none() { "panic" } else { "" };
-            self.span.set_attr(
-                "error.type",
-                if reason.is_empty() {
-                    code.to_string()
-                } else {
-                    reason.to_owned()
-                },
-            );
+            self.span.set_attr("error.type", if reason.is_empty() { code.to_string() } else { reason.to_owned() });
             if !self.span.has_error() {
                 self.span.set_error(reason);
             }
@@ -288,13 +239,8 @@ impl Drop for Exchange {
         }
         let mut digits = [0; 3];
         let status = status_text(code, &mut digits);
-        self.red
-            .duration
-            .with(&[&self.route, self.method, status])
-            .observe_duration(elapsed);
-        self.red
-            .requests
-            .increment(&[&self.route, self.method, status]);
+        self.red.duration.with(&[&self.route, self.method, status]).observe_duration(elapsed);
+        self.red.requests.increment(&[&self.route, self.method, status]);
         self.red.active.with(&[self.method]).add(-1.0);
         let duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
         let (method, path, route) = (self.method, self.path.as_str(), self.route.as_ref());
@@ -348,11 +294,7 @@ where
         Poll::Ready(match result {
             Ok(mut response) => {
                 exchange.status = Some(response.status());
-                let id = exchange
-                    .span
-                    .context()
-                    .request_id()
-                    .and_then(|id| HeaderValue::from_str(id).ok());
+                let id = exchange.span.context().request_id().and_then(|id| HeaderValue::from_str(id).ok());
                 if let Some(id) = id {
                     response.headers_mut().insert(REQUEST_ID, id);
                 }
@@ -369,33 +311,17 @@ where
 /// `/healthz` (alias `/livez`), `/readyz`, `/startupz` and `/metrics`. Merge it into the service's router after its
 /// layers, so that probes and scrapes make no spans. `?verbose` adds the checks.
 pub fn operations(telemetry: &Telemetry, health: &Health) -> Router {
-    let live = |State(state): State<Operations>, uri: ::axum::http::Uri| async move {
-        answer(&uri, state.health.liveness(Instant::now()))
-    };
+    let live = |State(state): State<Operations>, uri: ::axum::http::Uri| async move { answer(&uri, state.health.liveness(Instant::now())) };
     Router::new()
         .route("/healthz", get(live))
         .route("/livez", get(live))
         .route(
             "/readyz",
-            get(
-                |State(state): State<Operations>, uri: ::axum::http::Uri| async move {
-                    answer(&uri, state.health.readiness(Instant::now()))
-                },
-            ),
+            get(|State(state): State<Operations>, uri: ::axum::http::Uri| async move { answer(&uri, state.health.readiness(Instant::now())) }),
         )
-        .route(
-            "/startupz",
-            get(
-                |State(state): State<Operations>, uri: ::axum::http::Uri| async move {
-                    answer(&uri, state.health.startup())
-                },
-            ),
-        )
+        .route("/startupz", get(|State(state): State<Operations>, uri: ::axum::http::Uri| async move { answer(&uri, state.health.startup()) }))
         .route("/metrics", get(metrics))
-        .with_state(Operations {
-            telemetry: telemetry.clone(),
-            health: health.clone(),
-        })
+        .with_state(Operations { telemetry: telemetry.clone(), health: health.clone() })
 }
 
 #[derive(Clone)]
@@ -405,27 +331,16 @@ struct Operations {
 }
 
 fn answer(uri: &::axum::http::Uri, mut report: Report) -> AxumResponse {
-    let verbose = uri.query().is_some_and(|query| {
-        query
-            .split('&')
-            .any(|part| part == "verbose" || part.starts_with("verbose="))
-    });
+    let verbose = uri.query().is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")));
     if !verbose {
         report.checks.clear();
     }
-    let status = if report.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, ::axum::Json(report)).into_response()
 }
 
 async fn metrics(State(state): State<Operations>, headers: HeaderMap) -> AxumResponse {
     let format = Exposition::negotiate(headers.get(ACCEPT).and_then(|value| value.to_str().ok()));
-    let text = state
-        .telemetry
-        .metrics()
-        .expose(format, state.telemetry.resource_attributes());
+    let text = state.telemetry.metrics().expose(format, state.telemetry.resource_attributes());
     ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }

@@ -12,10 +12,7 @@ use crate::trace::span::{Span, SpanKind};
 ///
 /// # Errors
 /// Those of reqwest; the span records them.
-pub async fn traced(
-    client: &reqwest::Client,
-    request: reqwest::Request,
-) -> Result<reqwest::Response, reqwest::Error> {
+pub async fn traced(client: &reqwest::Client, request: reqwest::Request) -> Result<reqwest::Response, reqwest::Error> {
     Client::new(client.clone()).execute(request).await
 }
 
@@ -35,20 +32,14 @@ impl Client {
     /// Names the service at the other end (`peer.service`), for a service map that knows it before it sends spans.
     #[must_use]
     pub fn for_service(&self, peer: impl Into<String>) -> Self {
-        Self {
-            client: self.client.clone(),
-            peer: Some(peer.into()),
-        }
+        Self { client: self.client.clone(), peer: Some(peer.into()) }
     }
 
     /// Sends `request`.
     ///
     /// # Errors
     /// Those of reqwest; the span records them.
-    pub async fn execute(
-        &self,
-        request: reqwest::Request,
-    ) -> Result<reqwest::Response, reqwest::Error> {
+    pub async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, reqwest::Error> {
         self.execute_attempt(request, 0).await
     }
 
@@ -57,11 +48,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of reqwest; the span records them.
-    pub async fn execute_attempt(
-        &self,
-        mut request: reqwest::Request,
-        resend_count: u32,
-    ) -> Result<reqwest::Response, reqwest::Error> {
+    pub async fn execute_attempt(&self, mut request: reqwest::Request, resend_count: u32) -> Result<reqwest::Response, reqwest::Error> {
         let context = Context::current();
         let telemetry = context.telemetry();
         let method = request.method().as_str().to_owned();
@@ -74,10 +61,7 @@ impl Client {
             .attr("server.address", &address)
             .attr("server.port", u32::from(port))
             // Without user, password and query, which hold secrets.
-            .attr(
-                "url.full",
-                format!("{}://{address}:{port}{path}", request.url().scheme()),
-            );
+            .attr("url.full", format!("{}://{address}:{port}{path}", request.url().scheme()));
         if let Some(peer) = &self.peer {
             span = span.attr("peer.service", peer);
         }
@@ -86,10 +70,7 @@ impl Client {
         }
         let span = span.start();
         propagation::inject(span.context(), request.headers_mut());
-        if let Some(id) = context
-            .request_id()
-            .and_then(|id| http::HeaderValue::from_str(id).ok())
-        {
+        if let Some(id) = context.request_id().and_then(|id| http::HeaderValue::from_str(id).ok()) {
             request.headers_mut().insert("x-request-id", id);
         }
         let started = Instant::now();
@@ -114,14 +95,9 @@ impl Client {
             }
         }
         let peer = self.peer.as_deref().unwrap_or(&address);
-        context::breadcrumb(
-            "http",
-            format!("{method} {peer}{path}: {}", error.unwrap_or(&status)),
-        );
+        context::breadcrumb("http", format!("{method} {peer}{path}: {}", error.unwrap_or(&status)));
         let _context = span.enter();
-        duration(&telemetry)
-            .with(&[&method, peer, &status, error.unwrap_or_default()])
-            .observe_duration(started.elapsed());
+        duration(&telemetry).with(&[&method, peer, &status, error.unwrap_or_default()]).observe_duration(started.elapsed());
         result
     }
 }
@@ -142,12 +118,7 @@ fn duration(telemetry: &Telemetry) -> HistogramFamily {
         MetricOptions {
             help: "Time from the request to the head of its response, per attempt.",
             unit: "s",
-            labels: &[
-                "http.request.method",
-                "server.address",
-                "http.response.status_code",
-                "error.type",
-            ],
+            labels: &["http.request.method", "server.address", "http.response.status_code", "error.type"],
             ..MetricOptions::default()
         },
         DURATION_SECONDS,

@@ -11,18 +11,9 @@ use crate::trace::span::Span;
 ///
 /// # Errors
 /// Those of `work`; the span records them.
-pub async fn job<T, E: Display>(
-    telemetry: &Telemetry,
-    name: &'static str,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let parent = Context::default()
-        .with_telemetry(telemetry)
-        .with_request(None, None);
-    let span = Span::builder(name)
-        .attr("request_id", parent.request_id().unwrap_or_default())
-        .parent(parent)
-        .start();
+pub async fn job<T, E: Display>(telemetry: &Telemetry, name: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let parent = Context::default().with_telemetry(telemetry).with_request(None, None);
+    let span = Span::builder(name).attr("request_id", parent.request_id().unwrap_or_default()).parent(parent).start();
     let result = work.in_span(&span).await;
     if let Err(error) = &result {
         span.record_error_message(&error.to_string());

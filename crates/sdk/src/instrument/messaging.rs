@@ -21,11 +21,7 @@ const USER_ID: &str = "x-user-id";
 ///
 /// # Errors
 /// Those of `send`; the span records them.
-pub async fn publish<T, E, Fut>(
-    system: &'static str,
-    destination: &str,
-    send: impl FnOnce(MessageHeaders) -> Fut,
-) -> Result<T, E>
+pub async fn publish<T, E, Fut>(system: &'static str, destination: &str, send: impl FnOnce(MessageHeaders) -> Fut) -> Result<T, E>
 where
     E: Display,
     Fut: Future<Output = Result<T, E>>,
@@ -48,20 +44,8 @@ where
     if let Err(error) = &result {
         span.record_error_message(&error.to_string());
     }
-    context::breadcrumb(
-        "queue",
-        format!(
-            "send {destination}{}",
-            if result.is_ok() { "" } else { " failed" }
-        ),
-    );
-    count(
-        &span.context().telemetry(),
-        "messaging.client.sent.messages",
-        system,
-        destination,
-        result.is_ok(),
-    );
+    context::breadcrumb("queue", format!("send {destination}{}", if result.is_ok() { "" } else { " failed" }));
+    count(&span.context().telemetry(), "messaging.client.sent.messages", system, destination, result.is_ok());
     result
 }
 
@@ -85,22 +69,10 @@ pub struct Delivery<'a> {
 ///
 /// # Errors
 /// Those of `work`; the span records them.
-pub async fn process<T, E: Display>(
-    telemetry: &Telemetry,
-    delivery: Delivery<'_>,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let Delivery {
-        system,
-        destination,
-        message_id,
-        attempt,
-        headers,
-    } = delivery;
+pub async fn process<T, E: Display>(telemetry: &Telemetry, delivery: Delivery<'_>, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let Delivery { system, destination, message_id, attempt, headers } = delivery;
     let own = |key: &str| headers.get(key).map(String::as_str);
-    let parent = Context::extract(headers)
-        .with_telemetry(telemetry)
-        .with_request(own(REQUEST_ID), own(USER_ID));
+    let parent = Context::extract(headers).with_telemetry(telemetry).with_request(own(REQUEST_ID), own(USER_ID));
     let mut span = Span::builder(format!("process {destination}"))
         .kind(SpanKind::Consumer)
         .attr("messaging.system", system)
@@ -126,28 +98,14 @@ pub async fn process<T, E: Display>(
             MetricOptions {
                 help: "Time to process one message.",
                 unit: "s",
-                labels: &[
-                    "messaging.system",
-                    "messaging.destination.name",
-                    "error.type",
-                ],
+                labels: &["messaging.system", "messaging.destination.name", "error.type"],
                 ..MetricOptions::default()
             },
             DURATION_SECONDS,
         )
-        .with(&[
-            system,
-            destination,
-            if result.is_ok() { "" } else { "error" },
-        ])
+        .with(&[system, destination, if result.is_ok() { "" } else { "error" }])
         .observe_duration(started.elapsed());
-    count(
-        telemetry,
-        "messaging.client.consumed.messages",
-        system,
-        destination,
-        result.is_ok(),
-    );
+    count(telemetry, "messaging.client.consumed.messages", system, destination, result.is_ok());
     result
 }
 
@@ -159,11 +117,7 @@ fn count(telemetry: &Telemetry, name: &str, system: &str, destination: &str, ok:
             MetricOptions {
                 help: "Messages sent or consumed.",
                 unit: "{message}",
-                labels: &[
-                    "messaging.system",
-                    "messaging.destination.name",
-                    "error.type",
-                ],
+                labels: &["messaging.system", "messaging.destination.name", "error.type"],
                 ..MetricOptions::default()
             },
         )

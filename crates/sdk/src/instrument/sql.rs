@@ -14,17 +14,9 @@ use crate::trace::span::{Span, SpanKind};
 ///
 /// # Errors
 /// Those of `call`; the span records them.
-pub async fn sql_span<T, E: Display>(
-    system: &'static str,
-    statement: &str,
-    call: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+pub async fn sql_span<T, E: Display>(system: &'static str, statement: &str, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let (operation, table) = summary(statement);
-    let name = if table.is_empty() {
-        operation.clone()
-    } else {
-        format!("{operation} {table}")
-    };
+    let name = if table.is_empty() { operation.clone() } else { format!("{operation} {table}") };
     let mut span = Span::builder(name.clone())
         .kind(SpanKind::Client)
         .attr("db.system.name", system)
@@ -45,18 +37,7 @@ pub async fn sql_span<T, E: Display>(
             "error"
         }
     };
-    context::breadcrumb(
-        "db",
-        format!(
-            "{name} took {} ms{}",
-            elapsed.as_millis(),
-            if outcome.is_empty() {
-                ""
-            } else {
-                " and failed"
-            }
-        ),
-    );
+    context::breadcrumb("db", format!("{name} took {} ms{}", elapsed.as_millis(), if outcome.is_empty() { "" } else { " and failed" }));
     let _context = span.enter();
     span.context()
         .telemetry()
@@ -66,12 +47,7 @@ pub async fn sql_span<T, E: Display>(
             MetricOptions {
                 help: "Time of one database operation.",
                 unit: "s",
-                labels: &[
-                    "db.system.name",
-                    "db.operation.name",
-                    "db.collection.name",
-                    "error.type",
-                ],
+                labels: &["db.system.name", "db.operation.name", "db.collection.name", "error.type"],
                 ..MetricOptions::default()
             },
             DURATION_SECONDS,
@@ -83,9 +59,7 @@ pub async fn sql_span<T, E: Display>(
 
 /// Operation and table of a statement, as far as its words tell: `("SELECT", "orders")`.
 fn summary(statement: &str) -> (String, String) {
-    let mut words = statement
-        .split(|c: char| c.is_whitespace() || c == '(' || c == ',')
-        .filter(|word| !word.is_empty());
+    let mut words = statement.split(|c: char| c.is_whitespace() || c == '(' || c == ',').filter(|word| !word.is_empty());
     let operation = words.next().unwrap_or("SQL").to_ascii_uppercase();
     let before_table: &[&str] = match operation.as_str() {
         "SELECT" | "DELETE" => &["from"],
@@ -98,11 +72,7 @@ fn summary(statement: &str) -> (String, String) {
     let mut table = String::new();
     let mut previous = if operation == "UPDATE" { "update" } else { "" };
     for word in words {
-        if before_table
-            .iter()
-            .any(|marker| previous.eq_ignore_ascii_case(marker))
-            && !word.eq_ignore_ascii_case("if")
-        {
+        if before_table.iter().any(|marker| previous.eq_ignore_ascii_case(marker)) && !word.eq_ignore_ascii_case("if") {
             table = identifier(word);
             break;
         }
@@ -118,28 +88,16 @@ mod tests {
     #[test]
     fn statements_are_summarised() {
         for (statement, operation, table) in [
-            (
-                "SELECT id, total FROM orders WHERE id = ?",
-                "SELECT",
-                "orders",
-            ),
+            ("SELECT id, total FROM orders WHERE id = ?", "SELECT", "orders"),
             ("select 1", "SELECT", ""),
             ("INSERT INTO \"orders\"(id) VALUES (?)", "INSERT", "orders"),
             ("UPDATE orders SET status = ?", "UPDATE", "orders"),
             ("\n  delete from queue where id = ?", "DELETE", "queue"),
-            (
-                "CREATE TABLE IF NOT EXISTS orders (id TEXT)",
-                "CREATE",
-                "orders",
-            ),
+            ("CREATE TABLE IF NOT EXISTS orders (id TEXT)", "CREATE", "orders"),
             ("BEGIN IMMEDIATE", "BEGIN", ""),
             ("", "SQL", ""),
         ] {
-            assert_eq!(
-                summary(statement),
-                (operation.to_owned(), table.to_owned()),
-                "{statement:?}"
-            );
+            assert_eq!(summary(statement), (operation.to_owned(), table.to_owned()), "{statement:?}");
         }
     }
 }

@@ -32,18 +32,12 @@ impl Exposition {
                 }
             }
             match media.as_str() {
-                "application/openmetrics-text" if matches!(version, "1.0.0" | "0.0.1") => {
-                    open_metrics = quality.max(open_metrics)
-                }
+                "application/openmetrics-text" if matches!(version, "1.0.0" | "0.0.1") => open_metrics = quality.max(open_metrics),
                 "text/plain" | "text/*" | "*/*" => text = quality.max(text),
                 _ => {}
             }
         }
-        if open_metrics > 0.0 && open_metrics >= text {
-            Exposition::OpenMetrics
-        } else {
-            Exposition::Prometheus
-        }
+        if open_metrics > 0.0 && open_metrics >= text { Exposition::OpenMetrics } else { Exposition::Prometheus }
     }
 
     /// The `Content-Type`.
@@ -75,10 +69,7 @@ fn write_target(out: &mut String, format: Exposition, resource: &[(String, Strin
         Exposition::Prometheus => ("target_info", "gauge"),
         Exposition::OpenMetrics => ("target", "info"),
     };
-    let _ = writeln!(
-        out,
-        "# TYPE {family} {kind}\n# HELP {family} Attributes of the process."
-    );
+    let _ = writeln!(out, "# TYPE {family} {kind}\n# HELP {family} Attributes of the process.");
     out.push_str("target_info");
     let names: Vec<String> = resource.iter().map(|(key, _)| sanitise(key)).collect();
     let values: Vec<&str> = resource.iter().map(|(_, value)| value.as_str()).collect();
@@ -109,12 +100,7 @@ fn write_metric(out: &mut String, format: Exposition, metric: &Metric) {
         Source::Counter(series) | Source::Gauge(series) => {
             for series in series.all() {
                 out.push_str(sample);
-                write_labels(
-                    out,
-                    &names,
-                    borrowed(series.labels.as_deref()).as_deref(),
-                    None,
-                );
+                write_labels(out, &names, borrowed(series.labels.as_deref()).as_deref(), None);
                 out.push(' ');
                 number(out, series.value.get());
                 out.push('\n');
@@ -130,14 +116,7 @@ fn write_metric(out: &mut String, format: Exposition, metric: &Metric) {
         Source::Histogram(series) => {
             for series in series.all() {
                 let values = borrowed(series.labels.as_deref());
-                write_histogram(
-                    out,
-                    format,
-                    sample,
-                    &names,
-                    values.as_deref(),
-                    &series.value.snapshot(),
-                );
+                write_histogram(out, format, sample, &names, values.as_deref(), &series.value.snapshot());
             }
         }
     }
@@ -147,30 +126,12 @@ fn borrowed(labels: Option<&[Box<str>]>) -> Option<Vec<&str>> {
     labels.map(|labels| labels.iter().map(AsRef::as_ref).collect())
 }
 
-fn write_histogram(
-    out: &mut String,
-    format: Exposition,
-    sample: &str,
-    names: &[String],
-    values: Option<&[&str]>,
-    snapshot: &Snapshot,
-) {
+fn write_histogram(out: &mut String, format: Exposition, sample: &str, names: &[String], values: Option<&[&str]>, snapshot: &Snapshot) {
     let mut total = 0;
     for (bucket, count) in snapshot.counts.iter().enumerate() {
         total += count;
         let _ = write!(out, "{sample}_bucket");
-        write_labels(
-            out,
-            names,
-            values,
-            Some(
-                snapshot
-                    .bounds
-                    .get(bucket)
-                    .copied()
-                    .unwrap_or(f64::INFINITY),
-            ),
-        );
+        write_labels(out, names, values, Some(snapshot.bounds.get(bucket).copied().unwrap_or(f64::INFINITY)));
         let _ = write!(out, " {total}");
         if let (Exposition::OpenMetrics, Some(exemplar)) = (format, &snapshot.exemplars[bucket]) {
             write_exemplar(out, exemplar);
@@ -187,18 +148,9 @@ fn write_histogram(
 }
 
 fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
-    let _ = write!(
-        out,
-        " # {{trace_id=\"{}\",span_id=\"{}\"}} ",
-        exemplar.trace_id, exemplar.span_id
-    );
+    let _ = write!(out, " # {{trace_id=\"{}\",span_id=\"{}\"}} ", exemplar.trace_id, exemplar.span_id);
     number(out, exemplar.value);
-    let _ = write!(
-        out,
-        " {}.{:03}",
-        exemplar.time_ns / 1_000_000_000,
-        exemplar.time_ns / 1_000_000 % 1_000
-    );
+    let _ = write!(out, " {}.{:03}", exemplar.time_ns / 1_000_000_000, exemplar.time_ns / 1_000_000 % 1_000);
 }
 
 /// `values` of `None` is the series that holds what is past the limit.
@@ -212,10 +164,7 @@ fn write_labels(out: &mut String, names: &[String], values: Option<&[&str]>, le:
         out.push('"');
     };
     match values {
-        Some(values) => names
-            .iter()
-            .zip(values)
-            .for_each(|(name, value)| pair(name, value)),
+        Some(values) => names.iter().zip(values).for_each(|(name, value)| pair(name, value)),
         None => pair("otel_metric_overflow", "true"),
     }
     if let Some(le) = le {
@@ -262,18 +211,9 @@ mod tests {
             (None, Exposition::Prometheus),
             (Some("*/*"), Exposition::Prometheus),
             (Some("text/plain"), Exposition::Prometheus),
-            (
-                Some("application/openmetrics-text"),
-                Exposition::OpenMetrics,
-            ),
-            (
-                Some("application/openmetrics-text;version=2.0.0,text/plain;q=0.1"),
-                Exposition::Prometheus,
-            ),
-            (
-                Some("application/openmetrics-text;q=0.2,text/plain;q=0.9"),
-                Exposition::Prometheus,
-            ),
+            (Some("application/openmetrics-text"), Exposition::OpenMetrics),
+            (Some("application/openmetrics-text;version=2.0.0,text/plain;q=0.1"), Exposition::Prometheus),
+            (Some("application/openmetrics-text;q=0.2,text/plain;q=0.9"), Exposition::Prometheus),
             (Some(prometheus_3), Exposition::OpenMetrics),
         ] {
             assert_eq!(Exposition::negotiate(accept), expected, "{accept:?}");
@@ -283,24 +223,9 @@ mod tests {
     #[test]
     fn both_formats_are_written() {
         let registry = Registry::new();
-        let requests = registry.counter(
-            "http_requests_total",
-            MetricOptions {
-                help: "Requests.",
-                labels: &["route"],
-                ..Default::default()
-            },
-        );
+        let requests = registry.counter("http_requests_total", MetricOptions { help: "Requests.", labels: &["route"], ..Default::default() });
         requests.with(&["/a\"\\\n"]).add(3.0);
-        let duration = registry.histogram(
-            "request.duration",
-            MetricOptions {
-                help: "Time.",
-                unit: "s",
-                ..Default::default()
-            },
-            &[0.5, 1.0],
-        );
+        let duration = registry.histogram("request.duration", MetricOptions { help: "Time.", unit: "s", ..Default::default() }, &[0.5, 1.0]);
         duration.with(&[]).observe(0.25);
         duration.with(&[]).observe(2.0);
         let resource = [("service.name".to_owned(), "orders".to_owned())];
@@ -330,17 +255,8 @@ request_duration_seconds_count 2
         let registry = Registry::new();
         let first = registry.gauge("depth", MetricOptions::default());
         first.with(&[]).set(4.0);
-        registry
-            .histogram("depth", MetricOptions::default(), &[1.0])
-            .with(&[])
-            .observe(1.0);
-        assert_eq!(
-            registry
-                .gauge("depth", MetricOptions::default())
-                .with(&[])
-                .value(),
-            4.0
-        );
+        registry.histogram("depth", MetricOptions::default(), &[1.0]).with(&[]).observe(1.0);
+        assert_eq!(registry.gauge("depth", MetricOptions::default()).with(&[]).value(), 4.0);
         assert_eq!(registry.metrics().len(), 1);
     }
 }

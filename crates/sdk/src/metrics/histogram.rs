@@ -46,11 +46,7 @@ pub(crate) struct Snapshot {
 impl Buckets {
     pub(crate) fn new(bounds: Arc<[f64]>) -> Self {
         let cells = (0..=bounds.len()).map(|_| Cell::default()).collect();
-        Self {
-            bounds,
-            cells,
-            sum: Number::default(),
-        }
+        Self { bounds, cells, sum: Number::default() }
     }
 
     fn observe(&self, value: f64) {
@@ -67,12 +63,7 @@ impl Buckets {
             if span.sampled
                 && let Some(mut slot) = cell.exemplar.try_lock()
             {
-                *slot = Some(Exemplar {
-                    value,
-                    time_ns: clock::now_ns(),
-                    trace_id: span.trace_id,
-                    span_id: span.span_id,
-                });
+                *slot = Some(Exemplar { value, time_ns: clock::now_ns(), trace_id: span.trace_id, span_id: span.span_id });
             }
         });
     }
@@ -80,16 +71,8 @@ impl Buckets {
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             bounds: Arc::clone(&self.bounds),
-            counts: self
-                .cells
-                .iter()
-                .map(|cell| cell.count.load(Ordering::Relaxed))
-                .collect(),
-            exemplars: self
-                .cells
-                .iter()
-                .map(|cell| *cell.exemplar.lock())
-                .collect(),
+            counts: self.cells.iter().map(|cell| cell.count.load(Ordering::Relaxed)).collect(),
+            exemplars: self.cells.iter().map(|cell| *cell.exemplar.lock()).collect(),
             sum: self.sum.get(),
         }
     }
@@ -97,11 +80,7 @@ impl Buckets {
 
 /// Bounds in rising order without what cannot be one.
 pub(crate) fn clean_bounds(bounds: &[f64]) -> Arc<[f64]> {
-    let mut bounds: Vec<f64> = bounds
-        .iter()
-        .copied()
-        .filter(|bound| bound.is_finite())
-        .collect();
+    let mut bounds: Vec<f64> = bounds.iter().copied().filter(|bound| bound.is_finite()).collect();
     bounds.sort_by(f64::total_cmp);
     bounds.dedup();
     bounds.into()

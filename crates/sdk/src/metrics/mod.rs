@@ -20,7 +20,4 @@ pub use series::{Counter, CounterFamily, Gauge, GaugeFamily};
 
 /// Upper bounds in seconds for durations of requests: OpenTelemetry's advice for `http.server.request.duration`, with
 /// 0.3 added, the target of latency objectives, and finer steps at the fast end.
-pub const DURATION_SECONDS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5,
-    10.0,
-];
+pub const DURATION_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];

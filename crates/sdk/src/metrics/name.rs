@@ -28,16 +28,7 @@ pub(crate) fn prometheus(name: &str, unit: &str, kind: Kind) -> String {
 
 /// A valid label or metric name: `[a-zA-Z_][a-zA-Z0-9_]*`.
 pub(crate) fn sanitise(name: &str) -> String {
-    let mut text: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '_' || c == ':' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let mut text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == ':' { c } else { '_' }).collect();
     if text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit()) {
         text.insert(0, '_');
     }
@@ -62,42 +53,12 @@ mod tests {
     #[test]
     fn names_follow_the_compatibility_rules() {
         for (name, unit, kind, expected) in [
-            (
-                "http.server.request.duration",
-                "s",
-                Kind::Histogram,
-                "http_server_request_duration_seconds",
-            ),
-            (
-                "http_server_request_duration_seconds",
-                "s",
-                Kind::Histogram,
-                "http_server_request_duration_seconds",
-            ),
-            (
-                "http_requests_total",
-                "",
-                Kind::Counter,
-                "http_requests_total",
-            ),
-            (
-                "orders.created",
-                "{order}",
-                Kind::Counter,
-                "orders_created_total",
-            ),
-            (
-                "process.cpu.seconds",
-                "s",
-                Kind::Counter,
-                "process_cpu_seconds_total",
-            ),
-            (
-                "process_cpu_seconds_total",
-                "s",
-                Kind::Counter,
-                "process_cpu_seconds_total",
-            ),
+            ("http.server.request.duration", "s", Kind::Histogram, "http_server_request_duration_seconds"),
+            ("http_server_request_duration_seconds", "s", Kind::Histogram, "http_server_request_duration_seconds"),
+            ("http_requests_total", "", Kind::Counter, "http_requests_total"),
+            ("orders.created", "{order}", Kind::Counter, "orders_created_total"),
+            ("process.cpu.seconds", "s", Kind::Counter, "process_cpu_seconds_total"),
+            ("process_cpu_seconds_total", "s", Kind::Counter, "process_cpu_seconds_total"),
             ("queue.depth", "", Kind::Gauge, "queue_depth"),
             ("cache.hit", "1", Kind::Gauge, "cache_hit_ratio"),
             ("9lives", "", Kind::Gauge, "_9lives"),

@@ -36,11 +36,7 @@ fn encode(out: &mut Vec<u8>, metric: &Metric, start_ns: u64, now_ns: u64) -> u64
     match &metric.source {
         Source::Counter(series) | Source::Gauge(series) => {
             for series in series.all() {
-                number(
-                    &mut data,
-                    borrowed(series.labels.as_deref()).as_deref(),
-                    series.value.get(),
-                );
+                number(&mut data, borrowed(series.labels.as_deref()).as_deref(), series.value.get());
             }
         }
         Source::Observed(read) => read(&mut |values, value| number(&mut data, Some(values), value)),
@@ -49,16 +45,7 @@ fn encode(out: &mut Vec<u8>, metric: &Metric, start_ns: u64, now_ns: u64) -> u64
                 points += 1;
                 let values = borrowed(series.labels.as_deref());
                 let snapshot = series.value.snapshot();
-                wire::message(&mut data, 1, |out| {
-                    histogram(
-                        out,
-                        &metric.labels,
-                        values.as_deref(),
-                        &snapshot,
-                        start_ns,
-                        now_ns,
-                    )
-                });
+                wire::message(&mut data, 1, |out| histogram(out, &metric.labels, values.as_deref(), &snapshot, start_ns, now_ns));
             }
         }
     }
@@ -85,14 +72,7 @@ fn encode(out: &mut Vec<u8>, metric: &Metric, start_ns: u64, now_ns: u64) -> u64
     points
 }
 
-fn histogram(
-    out: &mut Vec<u8>,
-    labels: &[String],
-    values: Option<&[&str]>,
-    snapshot: &Snapshot,
-    start_ns: u64,
-    now_ns: u64,
-) {
+fn histogram(out: &mut Vec<u8>, labels: &[String], values: Option<&[&str]>, snapshot: &Snapshot, start_ns: u64, now_ns: u64) {
     wire::fixed64(out, 2, start_ns);
     wire::fixed64(out, 3, now_ns);
     wire::fixed64(out, 4, snapshot.counts.iter().sum());

@@ -59,12 +59,7 @@ struct Inner {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                metrics: RwLock::default(),
-                start_ns: clock::now_ns(),
-            }),
-        }
+        Self { inner: Arc::new(Inner { metrics: RwLock::default(), start_ns: clock::now_ns() }) }
     }
 
     /// A counter. If the name is taken by another kind or other labels, a counter that nobody reads, with a warning.
@@ -101,12 +96,7 @@ impl Registry {
 
     /// A histogram with these upper bounds ([`super::DURATION_SECONDS`] suits durations). If the name is taken by
     /// another kind or other labels, a histogram that nobody reads, with a warning.
-    pub fn histogram(
-        &self,
-        name: &str,
-        options: MetricOptions<'_>,
-        bounds: &[f64],
-    ) -> HistogramFamily {
+    pub fn histogram(&self, name: &str, options: MetricOptions<'_>, bounds: &[f64]) -> HistogramFamily {
         let family = self.get_or_add(
             name,
             Kind::Histogram,
@@ -117,9 +107,7 @@ impl Registry {
             },
             || {
                 let bounds = clean_bounds(bounds);
-                Arc::new(Family::new(options.labels, move || {
-                    Buckets::new(Arc::clone(&bounds))
-                }))
+                Arc::new(Family::new(options.labels, move || Buckets::new(Arc::clone(&bounds))))
             },
             Source::Histogram,
         );
@@ -127,48 +115,22 @@ impl Registry {
     }
 
     /// A counter whose value is read when it is asked for.
-    pub fn observe_counter(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        read: impl Fn(&mut Emit<'_>) + Send + Sync + 'static,
-    ) {
+    pub fn observe_counter(&self, name: &str, help: &str, labels: &[&str], read: impl Fn(&mut Emit<'_>) + Send + Sync + 'static) {
         self.observe(name, Kind::Counter, help, labels, Box::new(read));
     }
 
     /// A gauge whose value is read when it is asked for.
-    pub fn observe_gauge(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        read: impl Fn(&mut Emit<'_>) + Send + Sync + 'static,
-    ) {
+    pub fn observe_gauge(&self, name: &str, help: &str, labels: &[&str], read: impl Fn(&mut Emit<'_>) + Send + Sync + 'static) {
         self.observe(name, Kind::Gauge, help, labels, Box::new(read));
     }
 
     fn observe(&self, name: &str, kind: Kind, help: &str, labels: &[&str], read: Callback) {
-        let metric = metric(
-            name,
-            kind,
-            MetricOptions {
-                help,
-                labels,
-                ..MetricOptions::default()
-            },
-            Source::Observed(read),
-        );
+        let metric = metric(name, kind, MetricOptions { help, labels, ..MetricOptions::default() }, Source::Observed(read));
         let mut metrics = self.inner.metrics.write();
-        let taken = metrics
-            .iter()
-            .any(|known| known.prometheus_name == metric.prometheus_name);
+        let taken = metrics.iter().any(|known| known.prometheus_name == metric.prometheus_name);
         if taken || metrics.len() == MAX_METRICS {
             drop(metrics);
-            tracing::warn!(
-                metric = name,
-                "metric is not registered: its name is taken, or there are too many metrics"
-            );
+            tracing::warn!(metric = name, "metric is not registered: its name is taken, or there are too many metrics");
         } else {
             metrics.push(Arc::new(metric));
         }
@@ -185,38 +147,23 @@ impl Registry {
     ) -> Arc<Family<T>> {
         let prometheus_name = name::prometheus(name, options.unit, kind);
         let mut metrics = self.inner.metrics.write();
-        if let Some(known) = metrics
-            .iter()
-            .find(|known| known.prometheus_name == prometheus_name)
-        {
+        if let Some(known) = metrics.iter().find(|known| known.prometheus_name == prometheus_name) {
             if known.labels == options.labels
                 && let Some(family) = matching(&known.source)
             {
                 return family;
             }
             drop(metrics);
-            tracing::warn!(
-                metric = name,
-                "metric is not registered: its name is taken by another kind or other labels"
-            );
+            tracing::warn!(metric = name, "metric is not registered: its name is taken by another kind or other labels");
             return make();
         }
         let family = make();
         if metrics.len() == MAX_METRICS {
             drop(metrics);
-            tracing::warn!(
-                metric = name,
-                limit = MAX_METRICS,
-                "metric is not registered: there are too many metrics"
-            );
+            tracing::warn!(metric = name, limit = MAX_METRICS, "metric is not registered: there are too many metrics");
             return family;
         }
-        metrics.push(Arc::new(metric(
-            name,
-            kind,
-            options,
-            wrap(Arc::clone(&family)),
-        )));
+        metrics.push(Arc::new(metric(name, kind, options, wrap(Arc::clone(&family)))));
         family
     }
 
@@ -240,11 +187,7 @@ fn metric(name: &str, kind: Kind, options: MetricOptions<'_>, source: Source) ->
         help: options.help.to_owned(),
         unit: options.unit.to_owned(),
         kind,
-        labels: options
-            .labels
-            .iter()
-            .map(|label| (*label).to_owned())
-            .collect(),
+        labels: options.labels.iter().map(|label| (*label).to_owned()).collect(),
         scrape_only: options.scrape_only,
         source,
     }
@@ -252,8 +195,6 @@ fn metric(name: &str, kind: Kind, options: MetricOptions<'_>, source: Source) ->
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
-            .field("metrics", &self.inner.metrics.read().len())
-            .finish()
+        f.debug_struct("Registry").field("metrics", &self.inner.metrics.read().len()).finish()
     }
 }

@@ -35,11 +35,7 @@ impl<T> Family<T> {
     pub(crate) fn new(labels: &[&str], make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         Self {
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            series: RwLock::new(Table {
-                by_hash: HashMap::new(),
-                count: 0,
-                overflow: None,
-            }),
+            series: RwLock::new(Table { by_hash: HashMap::new(), count: 0, overflow: None }),
             make: Box::new(make),
         }
     }
@@ -63,38 +59,20 @@ impl<T> Family<T> {
             return Arc::clone(found);
         }
         if table.count == MAX_SERIES_PER_METRIC {
-            let overflow = table.overflow.get_or_insert_with(|| {
-                Arc::new(Series {
-                    labels: None,
-                    value: (self.make)(),
-                })
-            });
+            let overflow = table.overflow.get_or_insert_with(|| Arc::new(Series { labels: None, value: (self.make)() }));
             return Arc::clone(overflow);
         }
         let labels = values.iter().map(|value| Box::from(*value)).collect();
-        let series = Arc::new(Series {
-            labels: Some(labels),
-            value: (self.make)(),
-        });
+        let series = Arc::new(Series { labels: Some(labels), value: (self.make)() });
         table.count += 1;
-        table
-            .by_hash
-            .entry(hash)
-            .or_default()
-            .push(Arc::clone(&series));
+        table.by_hash.entry(hash).or_default().push(Arc::clone(&series));
         series
     }
 
     /// All series, ordered by their labels.
     pub(crate) fn all(&self) -> Vec<Arc<Series<T>>> {
         let table = self.series.read();
-        let mut all: Vec<_> = table
-            .by_hash
-            .values()
-            .flatten()
-            .chain(&table.overflow)
-            .map(Arc::clone)
-            .collect();
+        let mut all: Vec<_> = table.by_hash.values().flatten().chain(&table.overflow).map(Arc::clone).collect();
         all.sort_by(|a, b| a.labels.cmp(&b.labels));
         all
     }
@@ -102,25 +80,15 @@ impl<T> Family<T> {
 
 impl<T> fmt::Debug for Family<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Family")
-            .field("labels", &self.labels)
-            .finish_non_exhaustive()
+        f.debug_struct("Family").field("labels", &self.labels).finish_non_exhaustive()
     }
 }
 
-fn find<'a, T>(
-    by_hash: &'a HashMap<u64, Vec<Arc<Series<T>>>>,
-    hash: u64,
-    values: &[&str],
-) -> Option<&'a Arc<Series<T>>> {
-    by_hash.get(&hash)?.iter().find(|series| {
-        series.labels.as_ref().is_some_and(|labels| {
-            labels
-                .iter()
-                .zip(values)
-                .all(|(label, value)| label.as_ref() == *value)
-        })
-    })
+fn find<'a, T>(by_hash: &'a HashMap<u64, Vec<Arc<Series<T>>>>, hash: u64, values: &[&str]) -> Option<&'a Arc<Series<T>>> {
+    by_hash
+        .get(&hash)?
+        .iter()
+        .find(|series| series.labels.as_ref().is_some_and(|labels| labels.iter().zip(values).all(|(label, value)| label.as_ref() == *value)))
 }
 
 /// FNV-1a with a separator. Collisions only cost comparisons, and the number of series is bounded.
@@ -140,11 +108,7 @@ pub(crate) struct Number(AtomicU64);
 
 impl Number {
     pub(crate) fn add(&self, amount: f64) {
-        let _ = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
-                Some((f64::from_bits(bits) + amount).to_bits())
-            });
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| Some((f64::from_bits(bits) + amount).to_bits()));
     }
 
     pub(crate) fn set(&self, value: f64) {

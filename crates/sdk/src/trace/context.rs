@@ -63,9 +63,7 @@ impl Context {
     }
 
     fn new(inner: Inner) -> Self {
-        Self {
-            inner: Some(Arc::new(inner)),
-        }
+        Self { inner: Some(Arc::new(inner)) }
     }
 
     fn get(&self) -> &Inner {
@@ -90,44 +88,23 @@ impl Context {
 
     /// The same context with other baggage.
     pub fn with_baggage(&self, baggage: Baggage) -> Self {
-        Self::new(Inner {
-            baggage: Some(Arc::new(baggage)),
-            ..self.get().clone()
-        })
+        Self::new(Inner { baggage: Some(Arc::new(baggage)), ..self.get().clone() })
     }
 
     /// The same context whose spans, logs and metrics go to `telemetry`.
     pub fn with_telemetry(&self, telemetry: &Telemetry) -> Self {
-        Self::new(Inner {
-            telemetry: Some(telemetry.clone()),
-            ..self.get().clone()
-        })
+        Self::new(Inner { telemetry: Some(telemetry.clone()), ..self.get().clone() })
     }
 
     /// The same context as the scope of a request; ids that are no visible ASCII are replaced or left out.
     pub fn with_request(&self, request_id: Option<&str>, user_id: Option<&str>) -> Self {
-        let request_id = request_id
-            .and_then(clean_id)
-            .map_or_else(new_request_id, str::to_owned);
+        let request_id = request_id.and_then(clean_id).map_or_else(new_request_id, str::to_owned);
         let user_id = user_id.and_then(clean_id).map(str::to_owned);
-        Self::new(Inner {
-            request: Some(Arc::new(RequestScope::new(request_id, user_id))),
-            ..self.get().clone()
-        })
+        Self::new(Inner { request: Some(Arc::new(RequestScope::new(request_id, user_id))), ..self.get().clone() })
     }
 
-    pub(crate) fn with_span(
-        &self,
-        telemetry: &Telemetry,
-        span: SpanContext,
-        record: Option<Arc<SpanRecord>>,
-    ) -> Self {
-        Self::new(Inner {
-            telemetry: Some(telemetry.clone()),
-            span,
-            record,
-            ..self.get().clone()
-        })
+    pub(crate) fn with_span(&self, telemetry: &Telemetry, span: SpanContext, record: Option<Arc<SpanRecord>>) -> Self {
+        Self::new(Inner { telemetry: Some(telemetry.clone()), span, record, ..self.get().clone() })
     }
 
     pub(crate) fn record(&self) -> Option<&Arc<SpanRecord>> {
@@ -150,9 +127,7 @@ impl Context {
 
     /// The pipeline of this context: its own, or the process-wide one.
     pub fn telemetry(&self) -> Telemetry {
-        self.own_telemetry()
-            .cloned()
-            .unwrap_or_else(Telemetry::global)
+        self.own_telemetry().cloned().unwrap_or_else(Telemetry::global)
     }
 
     pub(crate) fn own_telemetry(&self) -> Option<&Telemetry> {
@@ -163,19 +138,13 @@ impl Context {
     /// [`FutureExt::in_context`] there.
     pub fn attach(self) -> ContextGuard {
         let previous = CURRENT.with(|current| current.replace(self));
-        ContextGuard {
-            previous: Some(previous),
-            _not_send: PhantomData,
-        }
+        ContextGuard { previous: Some(previous), _not_send: PhantomData }
     }
 }
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context")
-            .field("span", self.span_context())
-            .field("request_id", &self.request_id())
-            .finish_non_exhaustive()
+        f.debug_struct("Context").field("span", self.span_context()).field("request_id", &self.request_id()).finish_non_exhaustive()
     }
 }
 
@@ -225,10 +194,7 @@ impl<F: Future> Future for InContext<F> {
 pub trait FutureExt: Future + Sized {
     /// Runs the future in `context`.
     fn in_context(self, context: Context) -> InContext<Self> {
-        InContext {
-            future: self,
-            context,
-        }
+        InContext { future: self, context }
     }
 
     /// Runs the future as the work of `span`, which the caller ends.

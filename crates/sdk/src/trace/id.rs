@@ -126,13 +126,7 @@ mod tests {
         assert_eq!(TraceId::from_hex(&id.to_string()), Some(id));
         let id = SpanId::random();
         assert_eq!(SpanId::from_hex(&id.to_string()), Some(id));
-        for bad in [
-            "",
-            "00f067aa0ba902b",
-            "00f067aa0ba902b70",
-            "00F067AA0BA902B7",
-            "00f067aa0ba902bg",
-        ] {
+        for bad in ["", "00f067aa0ba902b", "00f067aa0ba902b70", "00F067AA0BA902B7", "00f067aa0ba902bg"] {
             assert_eq!(SpanId::from_hex(bad), None, "{bad:?}");
         }
     }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::id::{SpanContext, SpanId, TraceId};
-use crate::limits::{
-    MAX_BAGGAGE_BYTES, MAX_BAGGAGE_ENTRIES, MAX_TRACESTATE_BYTES, MAX_TRACESTATE_MEMBERS,
-};
+use crate::limits::{MAX_BAGGAGE_BYTES, MAX_BAGGAGE_ENTRIES, MAX_TRACESTATE_BYTES, MAX_TRACESTATE_MEMBERS};
 
 /// Header with trace id, parent span id and flags.
 pub const TRACEPARENT: &str = "traceparent";
@@ -38,10 +36,7 @@ impl Injector for http::HeaderMap {
 
 impl Extractor for http::HeaderMap {
     fn get(&self, name: &'static str) -> Vec<&str> {
-        self.get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect()
+        self.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
     }
 }
 
@@ -56,10 +51,7 @@ impl Injector for MessageHeaders {
 
 impl Extractor for MessageHeaders {
     fn get(&self, name: &'static str) -> Vec<&str> {
-        std::collections::BTreeMap::get(self, name)
-            .map(String::as_str)
-            .into_iter()
-            .collect()
+        std::collections::BTreeMap::get(self, name).map(String::as_str).into_iter().collect()
     }
 }
 
@@ -103,13 +95,7 @@ pub fn extract_baggage(carrier: &dyn Extractor) -> Baggage {
 pub fn traceparent(span: &SpanContext) -> String {
     let mut text = String::with_capacity(55);
     // Writing to a String does not fail.
-    let _ = write!(
-        text,
-        "00-{}-{}-{:02x}",
-        span.trace_id,
-        span.span_id,
-        u8::from(span.sampled)
-    );
+    let _ = write!(text, "00-{}-{}-{:02x}", span.trace_id, span.span_id, u8::from(span.sampled));
     text
 }
 
@@ -121,10 +107,7 @@ pub fn parse_traceparent(text: &str) -> Option<SpanContext> {
         return None;
     }
     let version = hex_byte(&text[..2])?;
-    if version == 0xff
-        || (version == 0 && bytes.len() != 55)
-        || (bytes.len() > 55 && bytes[55] != b'-')
-    {
+    if version == 0xff || (version == 0 && bytes.len() != 55) || (bytes.len() > 55 && bytes[55] != b'-') {
         return None;
     }
     if bytes[2] != b'-' || bytes[35] != b'-' || bytes[52] != b'-' {
@@ -157,14 +140,8 @@ pub fn parse_tracestate(headers: &[&str]) -> Option<Arc<str>> {
             continue;
         }
         let (key, value) = member.split_once('=')?;
-        let repeated = members
-            .iter()
-            .any(|known| known.split_once('=').is_some_and(|(other, _)| other == key));
-        if repeated
-            || !tracestate_key(key)
-            || !tracestate_value(value)
-            || members.len() == MAX_TRACESTATE_MEMBERS
-        {
+        let repeated = members.iter().any(|known| known.split_once('=').is_some_and(|(other, _)| other == key));
+        if repeated || !tracestate_key(key) || !tracestate_value(value) || members.len() == MAX_TRACESTATE_MEMBERS {
             return None;
         }
         members.push(member);
@@ -180,12 +157,8 @@ fn tracestate_key(key: &str) -> bool {
     let allowed = |part: &str, max: usize, digit_first: bool| {
         let first = part.bytes().next();
         (1..=max).contains(&part.len())
-            && first.is_some_and(|byte| {
-                byte.is_ascii_lowercase() || (digit_first && byte.is_ascii_digit())
-            })
-            && part.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(&byte)
-            })
+            && first.is_some_and(|byte| byte.is_ascii_lowercase() || (digit_first && byte.is_ascii_digit()))
+            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(&byte))
     };
     match key.split_once('@') {
         Some((tenant, system)) => allowed(tenant, 241, true) && allowed(system, 14, false),
@@ -195,9 +168,7 @@ fn tracestate_key(key: &str) -> bool {
 
 fn tracestate_value(value: &str) -> bool {
     (1..=256).contains(&value.len())
-        && value
-            .bytes()
-            .all(|byte| (0x20..=0x7e).contains(&byte) && byte != b',' && byte != b'=')
+        && value.bytes().all(|byte| (0x20..=0x7e).contains(&byte) && byte != b',' && byte != b'=')
         && !value.ends_with(' ')
 }
 
@@ -209,9 +180,7 @@ pub struct Baggage {
 
 impl Baggage {
     pub(crate) const fn empty() -> Self {
-        Self {
-            entries: Vec::new(),
-        }
+        Self { entries: Vec::new() }
     }
 
     /// Sets `key` to `value`; refused (`false`) when the key is no token or a limit would be passed.
@@ -219,11 +188,7 @@ impl Baggage {
         if !is_token(key) {
             return false;
         }
-        let size: usize = self
-            .entries
-            .iter()
-            .map(|(key, value)| key.len() + value.len() + 2)
-            .sum();
+        let size: usize = self.entries.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
         if size + key.len() + value.len() + 2 > MAX_BAGGAGE_BYTES {
             return false;
         }
@@ -240,17 +205,12 @@ impl Baggage {
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
+        self.entries.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
     /// The entries in the order they were set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        self.entries.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// Whether there is no entry.
@@ -281,8 +241,7 @@ impl Baggage {
             text.push('=');
             for byte in value.bytes() {
                 // baggage-octet without the percent sign, which starts an escape.
-                if matches!(byte, 0x21 | 0x23..=0x24 | 0x26..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
-                {
+                if matches!(byte, 0x21 | 0x23..=0x24 | 0x26..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e) {
                     text.push(char::from(byte));
                 } else {
                     let _ = write!(text, "%{byte:02X}");
@@ -294,10 +253,7 @@ impl Baggage {
 }
 
 fn is_token(key: &str) -> bool {
-    !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
@@ -323,50 +279,17 @@ mod tests {
         let good = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
         let cases = [
             (good, true),
-            (
-                "cc-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
-                true,
-            ),
-            (
-                "cc-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01-what-the-future",
-                true,
-            ),
-            (
-                "cc-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01.what",
-                false,
-            ),
-            (
-                "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01-extra",
-                false,
-            ),
-            (
-                "ff-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
-                false,
-            ),
-            (
-                "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-                false,
-            ),
-            (
-                "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-                false,
-            ),
-            (
-                "00-0AF7651916CD43DD8448EB211C80319C-00f067aa0ba902b7-01",
-                false,
-            ),
-            (
-                "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-x1",
-                false,
-            ),
-            (
-                "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7",
-                false,
-            ),
-            (
-                "0-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01x",
-                false,
-            ),
+            ("cc-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01", true),
+            ("cc-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01-what-the-future", true),
+            ("cc-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01.what", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01-extra", false),
+            ("ff-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01", false),
+            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false),
+            ("00-0AF7651916CD43DD8448EB211C80319C-00f067aa0ba902b7-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-x1", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7", false),
+            ("0-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01x", false),
             ("", false),
         ];
         for (text, parses) in cases {
@@ -382,10 +305,7 @@ mod tests {
         let cases: [(&[&str], Option<&str>); 9] = [
             (&["foo=1"], Some("foo=1")),
             (&["foo=1,bar=2", "rojo=3"], Some("foo=1,bar=2,rojo=3")),
-            (
-                &["foo=1 \t , \t bar=2, \t baz=3"],
-                Some("foo=1,bar=2,baz=3"),
-            ),
+            (&["foo=1 \t , \t bar=2, \t baz=3"], Some("foo=1,bar=2,baz=3")),
             (&["foo=1,,bar=2"], Some("foo=1,bar=2")),
             (&["foo=1,foo=1"], None),
             (&["foo =1"], None),
@@ -394,11 +314,7 @@ mod tests {
             (&["foo@=1"], None),
         ];
         for (headers, expected) in cases {
-            assert_eq!(
-                parse_tracestate(headers).as_deref(),
-                expected,
-                "{headers:?}"
-            );
+            assert_eq!(parse_tracestate(headers).as_deref(), expected, "{headers:?}");
         }
     }
 
@@ -421,11 +337,8 @@ mod tests {
 
     #[test]
     fn w3c_header_sets() {
-        let root = std::env::var("SKOPOS_SHARED")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").to_owned());
-        let Ok(text) = std::fs::read_to_string(format!(
-            "{root}/conformance/w3c-trace-context/headers.jsonl"
-        )) else {
+        let root = std::env::var("SKOPOS_SHARED").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").to_owned());
+        let Ok(text) = std::fs::read_to_string(format!("{root}/conformance/w3c-trace-context/headers.jsonl")) else {
             use std::io::Write as _;
             let _ = writeln!(std::io::stderr(), "skipped: no conformance data");
             return;
@@ -433,18 +346,14 @@ mod tests {
         let mut cases = 0;
         for line in text.lines() {
             let case: serde_json::Value = serde_json::from_str(line).unwrap();
-            let (Some(parses), Some("BaseTraceparent")) =
-                (case["parses"].as_bool(), case["parser"].as_str())
-            else {
+            let (Some(parses), Some("BaseTraceparent")) = (case["parses"].as_bool(), case["parser"].as_str()) else {
                 continue;
             };
             let Some(value) = case["headers"][0][1].as_str() else {
                 continue;
             };
             // The suite's own reader takes version ff and zero ids; the recommendation, which we follow, does not.
-            let strict = !value.starts_with("ff")
-                && !value.contains(&"0".repeat(32))
-                && !value.contains("-0000000000000000-");
+            let strict = !value.starts_with("ff") && !value.contains(&"0".repeat(32)) && !value.contains("-0000000000000000-");
             if strict && value.len() <= 55 {
                 assert_eq!(parse_traceparent(value).is_some(), parses, "{line}");
                 cases += 1;

@@ -35,13 +35,7 @@ struct State {
 
 impl RequestScope {
     pub(crate) fn new(request_id: String, user_id: Option<String>) -> Self {
-        Self {
-            request_id,
-            state: Mutex::new(State {
-                user_id,
-                ..State::default()
-            }),
-        }
+        Self { request_id, state: Mutex::new(State { user_id, ..State::default() }) }
     }
 
     pub(crate) fn set_user_id(&self, user_id: &str) {
@@ -69,11 +63,7 @@ impl RequestScope {
     }
 
     pub(crate) fn add_breadcrumb(&self, category: &'static str, message: &str) {
-        let crumb = Breadcrumb {
-            time_ns: clock::now_ns(),
-            category,
-            message: cut(message, MAX_VALUE_BYTES).to_owned(),
-        };
+        let crumb = Breadcrumb { time_ns: clock::now_ns(), category, message: cut(message, MAX_VALUE_BYTES).to_owned() };
         let mut state = self.state.lock();
         if state.breadcrumbs.len() == MAX_BREADCRUMBS {
             state.breadcrumbs.pop_front();
@@ -89,8 +79,5 @@ impl RequestScope {
 /// Takes an id from outside: visible ASCII only and at most [`MAX_ID_BYTES`], so that it cannot forge log lines.
 pub(crate) fn clean_id(text: &str) -> Option<&str> {
     let text = text.trim();
-    (!text.is_empty()
-        && text.len() <= MAX_ID_BYTES
-        && text.bytes().all(|byte| byte.is_ascii_graphic()))
-    .then_some(text)
+    (!text.is_empty() && text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(text)
 }

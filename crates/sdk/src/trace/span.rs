@@ -58,8 +58,7 @@ const POOLED_BUFFERS: usize = 64;
 const POOLED_BYTES: usize = 16 * 1024;
 
 fn take_buffer() -> Vec<u8> {
-    POOL.with(|pool| pool.borrow_mut().pop())
-        .unwrap_or_else(|| Vec::with_capacity(512))
+    POOL.with(|pool| pool.borrow_mut().pop()).unwrap_or_else(|| Vec::with_capacity(512))
 }
 
 fn give_buffer(mut buffer: Vec<u8>) {
@@ -177,11 +176,7 @@ impl SpanRecord {
     pub(crate) fn record_exception(&self, message: &str) {
         let now = self.now_ns();
         self.edit(|state| {
-            state.event(
-                now,
-                "exception",
-                &[("exception.message", Value::from(message))],
-            );
+            state.event(now, "exception", &[("exception.message", Value::from(message))]);
             state.error = Some(Cow::Owned(cut(message, MAX_VALUE_BYTES).to_owned()));
         });
     }
@@ -197,18 +192,13 @@ impl SpanRecord {
         if state.error.is_some()
             && let Some(request) = &self.request
         {
-            request.with_flags(|key, variant| {
-                state.set(&format!("feature_flag.{key}"), &Value::from(variant))
-            });
+            request.with_flags(|key, variant| state.set(&format!("feature_flag.{key}"), &Value::from(variant)));
             if self.local_root {
                 for crumb in request.breadcrumbs() {
                     state.event(
                         crumb.time_ns,
                         "breadcrumb",
-                        &[
-                            ("breadcrumb.category", Value::from(crumb.category)),
-                            ("breadcrumb.message", Value::from(crumb.message)),
-                        ],
+                        &[("breadcrumb.category", Value::from(crumb.category)), ("breadcrumb.message", Value::from(crumb.message))],
                     );
                 }
             }
@@ -240,10 +230,7 @@ impl SpanRecord {
         } else if state.ok {
             wire::message(&mut out, 15, |out| wire::uint(out, 3, 1));
         }
-        let parent_flags = SpanContext {
-            remote: self.parent_remote,
-            ..self.span.clone()
-        };
+        let parent_flags = SpanContext { remote: self.parent_remote, ..self.span.clone() };
         wire::fixed32(&mut out, 16, parent_flags.flags());
         drop(state);
         self.telemetry.spans().push(&out);
@@ -348,9 +335,7 @@ impl Span {
 
     /// Whether the span is marked as failed.
     pub fn has_error(&self) -> bool {
-        self.context
-            .record()
-            .is_some_and(|record| record.state.lock().error.is_some())
+        self.context.record().is_some_and(|record| record.state.lock().error.is_some())
     }
 
     /// Sets status ok: the operation is known to have succeeded. An error set before or after wins.
@@ -362,9 +347,7 @@ impl Span {
 
     /// Time since the start; zero for a span that is not recorded.
     pub fn elapsed(&self) -> Duration {
-        self.context
-            .record()
-            .map_or(Duration::ZERO, |record| record.elapsed())
+        self.context.record().map_or(Duration::ZERO, |record| record.elapsed())
     }
 
     /// Ends the span and hands it to the exporter.
@@ -458,25 +441,13 @@ impl SpanBuilder {
         let telemetry = self.telemetry.unwrap_or_else(|| parent.telemetry());
         let from = parent.span_context();
         let has_parent = from.is_valid();
-        let trace_id = if has_parent {
-            from.trace_id
-        } else {
-            TraceId::random()
-        };
+        let trace_id = if has_parent { from.trace_id } else { TraceId::random() };
         let span = SpanContext {
             trace_id,
             span_id: SpanId::random(),
-            sampled: if has_parent {
-                from.sampled
-            } else {
-                telemetry.samples(trace_id)
-            },
+            sampled: if has_parent { from.sampled } else { telemetry.samples(trace_id) },
             remote: false,
-            trace_state: if has_parent {
-                from.trace_state.clone()
-            } else {
-                None
-            },
+            trace_state: if has_parent { from.trace_state.clone() } else { None },
         };
         if !span.sampled || !telemetry.records_spans() {
             give_buffer(self.buffer);
@@ -486,11 +457,7 @@ impl SpanBuilder {
         let record = SpanRecord {
             telemetry: telemetry.clone(),
             span: span.clone(),
-            parent: if has_parent {
-                from.span_id
-            } else {
-                SpanId::default()
-            },
+            parent: if has_parent { from.span_id } else { SpanId::default() },
             parent_remote: has_parent && from.remote,
             kind: self.kind,
             start_ns: clock::now_ns(),
@@ -509,17 +476,12 @@ impl SpanBuilder {
                 ended: false,
             }),
         };
-        Span {
-            context: parent.with_span(&telemetry, span, Some(Arc::new(record))),
-        }
+        Span { context: parent.with_span(&telemetry, span, Some(Arc::new(record))) }
     }
 }
 
 impl std::fmt::Debug for SpanBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SpanBuilder")
-            .field("name", &self.name)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("SpanBuilder").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
     }
 }

@@ -53,10 +53,7 @@ impl Sink {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 axum::serve(listener, app).await.unwrap();
@@ -70,11 +67,7 @@ impl Sink {
     }
 
     /// A pipeline that exports here, and the lines it writes.
-    pub(crate) fn pipeline(
-        &self,
-        service: &str,
-        change: impl FnOnce(&mut Config),
-    ) -> (Telemetry, Guard, Lines) {
+    pub(crate) fn pipeline(&self, service: &str, change: impl FnOnce(&mut Config)) -> (Telemetry, Guard, Lines) {
         let lines = Lines::default();
         let mut config = Config::new(service).version("1.2.3");
         config.environment = "test".to_owned();
@@ -84,12 +77,10 @@ impl Sink {
         change(&mut config);
         let (telemetry, guard) = Telemetry::start(config).unwrap();
         // Events go to the pipeline of the context they happen in; the global one only has to be there.
-        let _ = tracing::subscriber::set_global_default(
-            tracing_subscriber::layer::SubscriberExt::with(
-                tracing_subscriber::registry(),
-                Telemetry::global().log_layer(),
-            ),
-        );
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::layer::SubscriberExt::with(
+            tracing_subscriber::registry(),
+            Telemetry::global().log_layer(),
+        ));
         (telemetry, guard, lines)
     }
 }
@@ -112,11 +103,7 @@ impl std::io::Write for Lines {
 impl Lines {
     pub(crate) fn parsed(&self) -> Vec<serde_json::Value> {
         let bytes = self.0.lock().unwrap();
-        std::str::from_utf8(&bytes)
-            .unwrap()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        std::str::from_utf8(&bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -144,10 +131,7 @@ fn gate(received: &mut Received, headers: &HeaderMap) -> Option<Response> {
 }
 
 fn inflate(headers: &HeaderMap, body: Bytes) -> Bytes {
-    if headers
-        .get("content-encoding")
-        .is_none_or(|encoding| encoding != "gzip")
-    {
+    if headers.get("content-encoding").is_none_or(|encoding| encoding != "gzip") {
         return body;
     }
     let mut out = Vec::new();
@@ -155,71 +139,36 @@ fn inflate(headers: &HeaderMap, body: Bytes) -> Bytes {
     out.into()
 }
 
-async fn traces(
-    State(received): State<Arc<Mutex<Received>>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn traces(State(received): State<Arc<Mutex<Received>>>, headers: HeaderMap, body: Bytes) -> Response {
     let mut received = received.lock().unwrap();
     if let Some(answer) = gate(&mut received, &headers) {
         return answer;
     }
-    for resource in ExportTraceServiceRequest::decode(inflate(&headers, body))
-        .unwrap()
-        .resource_spans
-    {
+    for resource in ExportTraceServiceRequest::decode(inflate(&headers, body)).unwrap().resource_spans {
         received.resource = text(&resource.resource.unwrap().attributes);
-        received.spans.extend(
-            resource
-                .scope_spans
-                .into_iter()
-                .flat_map(|scope| scope.spans),
-        );
+        received.spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
     }
     StatusCode::OK.into_response()
 }
 
-async fn logs(
-    State(received): State<Arc<Mutex<Received>>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn logs(State(received): State<Arc<Mutex<Received>>>, headers: HeaderMap, body: Bytes) -> Response {
     let mut received = received.lock().unwrap();
     if let Some(answer) = gate(&mut received, &headers) {
         return answer;
     }
-    for resource in ExportLogsServiceRequest::decode(inflate(&headers, body))
-        .unwrap()
-        .resource_logs
-    {
-        received.logs.extend(
-            resource
-                .scope_logs
-                .into_iter()
-                .flat_map(|scope| scope.log_records),
-        );
+    for resource in ExportLogsServiceRequest::decode(inflate(&headers, body)).unwrap().resource_logs {
+        received.logs.extend(resource.scope_logs.into_iter().flat_map(|scope| scope.log_records));
     }
     StatusCode::OK.into_response()
 }
 
-async fn metrics(
-    State(received): State<Arc<Mutex<Received>>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn metrics(State(received): State<Arc<Mutex<Received>>>, headers: HeaderMap, body: Bytes) -> Response {
     let mut received = received.lock().unwrap();
     if let Some(answer) = gate(&mut received, &headers) {
         return answer;
     }
-    for resource in ExportMetricsServiceRequest::decode(inflate(&headers, body))
-        .unwrap()
-        .resource_metrics
-    {
-        for metric in resource
-            .scope_metrics
-            .into_iter()
-            .flat_map(|scope| scope.metrics)
-        {
+    for resource in ExportMetricsServiceRequest::decode(inflate(&headers, body)).unwrap().resource_metrics {
+        for metric in resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
             received.metrics.insert(metric.name.clone(), metric);
         }
     }

@@ -46,7 +46,10 @@ mod tests {
         backoff.reset();
         assert!(backoff.delay(None) <= Backoff::FIRST);
         assert_eq!(backoff.delay(Some(Duration::from_secs(90))), Duration::from_secs(90));
-        let again: Vec<Duration> = { let mut b = Backoff::new(1); (0..12).map(|_| b.delay(None)).collect() };
+        let again: Vec<Duration> = {
+            let mut b = Backoff::new(1);
+            (0..12).map(|_| b.delay(None)).collect()
+        };
         assert_eq!(again, delays, "the same seed gives the same delays");
     }
 }

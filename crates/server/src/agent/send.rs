@@ -96,12 +96,8 @@ impl Sender {
 
     /// Status, `Retry-After` and the beginning of the answer.
     async fn post(&self, batch: &Batch) -> Result<(u16, Option<Duration>, String), reqwest::Error> {
-        let mut request = self
-            .client
-            .post(self.url.clone())
-            .header("content-type", "application/x-ndjson")
-            .timeout(ANSWER_MAX)
-            .body(batch.body.clone());
+        let mut request =
+            self.client.post(self.url.clone()).header("content-type", "application/x-ndjson").timeout(ANSWER_MAX).body(batch.body.clone());
         if let Some(key) = &self.api_key {
             request = request.bearer_auth(key);
         }
@@ -116,9 +112,9 @@ impl Sender {
 /// `/v1/logs/json` of the server, with what holds for all lines.
 fn endpoint(options: &AgentOptions) -> anyhow::Result<reqwest::Url> {
     let server = options.server.trim_end_matches('/');
-    let mut url: reqwest::Url = format!("{server}/v1/logs/json").parse().map_err(|error| {
-        anyhow::anyhow!("server {server:?} is no URL: {error}; expected something like http://127.0.0.1:4000")
-    })?;
+    let mut url: reqwest::Url = format!("{server}/v1/logs/json")
+        .parse()
+        .map_err(|error| anyhow::anyhow!("server {server:?} is no URL: {error}; expected something like http://127.0.0.1:4000"))?;
     {
         let mut query = url.query_pairs_mut();
         for (name, value) in [("service", &options.service), ("env", &options.environment)] {

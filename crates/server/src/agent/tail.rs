@@ -72,15 +72,7 @@ impl Tailer {
         for text in patterns {
             glob::Pattern::new(text).with_context(|| format!("{text:?} is no file pattern"))?;
         }
-        Ok(Self {
-            patterns: patterns.to_vec(),
-            acknowledged,
-            first_look: true,
-            from_beginning,
-            line_bytes_max,
-            open: BTreeMap::new(),
-            next: None,
-        })
+        Ok(Self { patterns: patterns.to_vec(), acknowledged, first_look: true, from_beginning, line_bytes_max, open: BTreeMap::new(), next: None })
     }
 
     /// Reads what is new, up to a bound a file; `true` when there is more. Files that cannot be opened or read

@@ -46,10 +46,8 @@ pub async fn one(State(app): State<Arc<App>>, Path(fingerprint): Path<String>) -
     })?;
     let query = JournalQuery { reference: Some(fingerprint), limit: HISTORY_MAX, backward: true, ..JournalQuery::default() };
     let journal = app.store.state().journal(query).await?;
-    let history: Vec<Value> = journal
-        .iter()
-        .map(|e| json!({"time": e.at.to_string(), "state": e.kind, "value": null, "text": e.body["text"]}))
-        .collect();
+    let history: Vec<Value> =
+        journal.iter().map(|e| json!({"time": e.at.to_string(), "state": e.kind, "value": null, "text": e.body["text"]})).collect();
     alert["history"] = Value::Array(history);
     alert["exemplar_trace"] = json!(failing_trace(&app, &alert).await?);
     Ok(Json(alert))

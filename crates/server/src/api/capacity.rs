@@ -100,7 +100,10 @@ pub async fn note(State(app): State<Arc<App>>, Path(service): Path<String>) -> A
     let name = service.clone();
     let (note, _) = app.query(move |app, ctx| compute(app, &name, now, ctx)).await?;
     note.map(Json).ok_or_else(|| {
-        ApiError::not_found(format!("there are no request figures of {service:?}: it needs server spans, or http_requests_total with job={}", quoted(&service)))
+        ApiError::not_found(format!(
+            "there are no request figures of {service:?}: it needs server spans, or http_requests_total with job={}",
+            quoted(&service)
+        ))
     })
 }
 
@@ -111,13 +114,15 @@ fn first(frame: &SeriesFrame, name: &str) -> Vec<Option<f64>> {
 fn compute(app: &Arc<App>, service: &str, now: i64, ctx: &QueryContext) -> Result<Option<CapacityNote>, QueryError> {
     let (s, job) = (quoted(service), job_matcher(service));
     let rate = |w: &str| {
-        format!("sum(rate(traces_spanmetrics_calls_total{{service={s},span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"}}[{w}])) or sum(rate(http_requests_total{{{job}}}[{w}]))")
+        format!(
+            "sum(rate(traces_spanmetrics_calls_total{{service={s},span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"}}[{w}])) or sum(rate(http_requests_total{{{job}}}[{w}]))"
+        )
     };
-    let cpu = |w: &str| {
-        format!("sum(rate(process_cpu_seconds_total{{{job}}}[{w}]))")
-    };
+    let cpu = |w: &str| format!("sum(rate(process_cpu_seconds_total{{{job}}}[{w}]))");
     let limit = format!("sum(process_cpu_limit_cores{{{job}}})");
-    let p99 = format!("histogram_quantile(0.99, sum by (le) (rate(traces_spanmetrics_duration_seconds_bucket{{service={s},span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"}}[5m])))");
+    let p99 = format!(
+        "histogram_quantile(0.99, sum by (le) (rate(traces_spanmetrics_duration_seconds_bucket{{service={s},span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"}}[5m])))"
+    );
 
     // Look coarsely for how much history there is, then take 5-minute figures, or 30-second ones while it is young.
     let all = TimeRange { start: now - HISTORY_MAX_MS * 1_000_000, end: now };
@@ -125,7 +130,11 @@ fn compute(app: &Arc<App>, service: &str, now: i64, ctx: &QueryContext) -> Resul
     let recent = run_range(app, &[("rps", &rate("1m"))], TimeRange { start: now - 3_600_000_000_000, end: now }, 30_000, ctx)?;
     let hours = first(&coarse, "rps").iter().flatten().count() as i64;
     let history = hours * 3_600_000;
-    let (window, step, from) = if history >= HISTORY_MIN_MS { ("5m", 300_000, all.start) } else { ("1m", 30_000, now - (history + 3_600_000).min(HISTORY_MAX_MS) * 1_000_000) };
+    let (window, step, from) = if history >= HISTORY_MIN_MS {
+        ("5m", 300_000, all.start)
+    } else {
+        ("1m", 30_000, now - (history + 3_600_000).min(HISTORY_MAX_MS) * 1_000_000)
+    };
     let frame = run_range(
         app,
         &[("rps", &rate(window)), ("cpu", &cpu(window)), ("limit", &limit), ("p99", &p99)],
@@ -149,7 +158,9 @@ fn compute(app: &Arc<App>, service: &str, now: i64, ctx: &QueryContext) -> Resul
     }
     let mut points = Vec::new();
     for ((r, c), l) in rps.iter().zip(&cpu).zip(&limit) {
-        if let (Some(r), Some(c), Some(l)) = (r, c, l) && *l > 0.0 {
+        if let (Some(r), Some(c), Some(l)) = (r, c, l)
+            && *l > 0.0
+        {
             points.push((*r, c / l));
         }
     }

@@ -40,7 +40,8 @@ pub async fn correlate(State(app): State<Arc<App>>, Query(params): Query<Correla
     let now = app.clock.now_nanos();
     let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
     let at = given(&params.at).map(|t| parse_time(&t, now).map_err(|e| ApiError::bad_request(format!("at: {e}")))).transpose()?.unwrap_or(now);
-    let (mut range, mut trace, mut services, mut exemplars) = (TimeRange { start: at - AROUND, end: at + AROUND }, Value::Null, Vec::new(), Vec::new());
+    let (mut range, mut trace, mut services, mut exemplars) =
+        (TimeRange { start: at - AROUND, end: at + AROUND }, Value::Null, Vec::new(), Vec::new());
     let logs_filter;
     let logs_query;
     if let Some(text) = given(&params.trace_id) {

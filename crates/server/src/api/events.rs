@@ -83,7 +83,9 @@ pub async fn post(State(app): State<Arc<App>>, Json(event): Json<NewEvent>) -> A
         return Err(ApiError::bad_request("service: expected a name of 1 to 256 bytes"));
     }
     let now = app.clock.now_nanos();
-    let read = |name: &str, text: &Option<String>| text.as_deref().map(|t| parse_time(t, now).map_err(|e| ApiError::bad_request(format!("{name}: {e}")))).transpose();
+    let read = |name: &str, text: &Option<String>| {
+        text.as_deref().map(|t| parse_time(t, now).map_err(|e| ApiError::bad_request(format!("{name}: {e}")))).transpose()
+    };
     let start = read("start", &event.start)?.unwrap_or(now);
     let end = read("end", &event.end)?;
     let key = event.dedup_key.clone().unwrap_or_else(|| format!("{start}-{:08x}", fastrand::u32(..)));
@@ -125,10 +127,19 @@ pub async fn markers(app: &Arc<App>, range: TimeRange, service: Option<&str>) ->
         // The version that was there first was not deployed in this range.
         let first = versions.iter().map(|v| v.1).min();
         for (version, seen, _) in versions.into_iter().filter(|v| Some(v.1) != first && !v.0.is_empty()) {
-            let known = out.iter().any(|m| m.kind == "deploy" && m.version.as_ref() == Some(&version) && (m.time_nanos() - seen).abs() <= SAME_DEPLOY);
+            let known =
+                out.iter().any(|m| m.kind == "deploy" && m.version.as_ref() == Some(&version) && (m.time_nanos() - seen).abs() <= SAME_DEPLOY);
             if !known {
                 let title = format!("deploy {version}");
-                out.push(Marker { time: seen.to_string(), end: None, kind: "deploy".to_owned(), service: service.to_owned(), title, version: Some(version), attributes: Map::new() });
+                out.push(Marker {
+                    time: seen.to_string(),
+                    end: None,
+                    kind: "deploy".to_owned(),
+                    service: service.to_owned(),
+                    title,
+                    version: Some(version),
+                    attributes: Map::new(),
+                });
             }
         }
     }

@@ -67,7 +67,11 @@ pub async fn run_search(app: &Arc<App>, search: LogSearch) -> ApiResult<LogsResp
 
 /// `GET /v1/logs`
 #[utoipa::path(get, path = "/v1/logs", tag = "logs", params(RangeParams, SearchParams), responses((status = 200, description = "Matching records, newest first"), (status = 400, description = "Filter or range is wrong; `error.at` is the position")))]
-pub async fn search(State(app): State<Arc<App>>, Query(range): Query<RangeParams>, Query(params): Query<SearchParams>) -> ApiResult<Json<LogsResponse>> {
+pub async fn search(
+    State(app): State<Arc<App>>,
+    Query(range): Query<RangeParams>,
+    Query(params): Query<SearchParams>,
+) -> ApiResult<Json<LogsResponse>> {
     let direction = match params.direction.as_deref() {
         None | Some("" | "backward") => Direction::Backward,
         Some("forward") => Direction::Forward,
@@ -111,7 +115,11 @@ pub fn bucket_width(span: i64, buckets: i64) -> i64 {
 
 /// `GET /v1/logs/histogram`
 #[utoipa::path(get, path = "/v1/logs/histogram", tag = "logs", params(RangeParams, HistogramParams), responses((status = 200, description = "Counts by time and severity")))]
-pub async fn histogram(State(app): State<Arc<App>>, Query(range): Query<RangeParams>, Query(params): Query<HistogramParams>) -> ApiResult<Json<HistogramResponse>> {
+pub async fn histogram(
+    State(app): State<Arc<App>>,
+    Query(range): Query<RangeParams>,
+    Query(params): Query<HistogramParams>,
+) -> ApiResult<Json<HistogramResponse>> {
     let (time, filter) = (range.range(&app)?, range.filter()?);
     let step = bucket_width(time.end.saturating_sub(time.start), params.buckets.unwrap_or(60).clamp(1, 1000));
     let (histogram, stats) = app.query(move |app, ctx| app.store.logs().histogram(time, &filter, step, ctx)).await?;
@@ -137,7 +145,11 @@ pub struct FacetsResponse {
 
 /// `GET /v1/logs/facets`
 #[utoipa::path(get, path = "/v1/logs/facets", tag = "logs", params(RangeParams, FacetParams), responses((status = 200, description = "Values and counts of fields")))]
-pub async fn facets(State(app): State<Arc<App>>, Query(range): Query<RangeParams>, Query(params): Query<FacetParams>) -> ApiResult<Json<FacetsResponse>> {
+pub async fn facets(
+    State(app): State<Arc<App>>,
+    Query(range): Query<RangeParams>,
+    Query(params): Query<FacetParams>,
+) -> ApiResult<Json<FacetsResponse>> {
     let (time, filter) = (range.range(&app)?, range.filter()?);
     let fields: Vec<String> = params.fields.unwrap_or_default().split(',').map(str::trim).filter(|f| !f.is_empty()).map(str::to_owned).collect();
     let limit = params.limit.unwrap_or(10).clamp(1, 200);

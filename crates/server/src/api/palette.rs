@@ -55,7 +55,9 @@ pub async fn search(State(app): State<Arc<App>>, Query(params): Query<PalettePar
     for name in services.iter().filter(|n| hit(&[n])) {
         items.push(json!({"kind": "service", "id": name, "title": name, "subtitle": "service", "href": format!("/services/{name}")}));
     }
-    for (kind, list, href) in [("runbook", app.reliability.runbooks_of(None, app.clock.now_millis()), "/runbooks/"), ("slo", app.reliability.slos_of(None), "/slos/")] {
+    for (kind, list, href) in
+        [("runbook", app.reliability.runbooks_of(None, app.clock.now_millis()), "/runbooks/"), ("slo", app.reliability.slos_of(None), "/slos/")]
+    {
         for one in rows(list) {
             let (id, title) = (text(&one, "id"), text(&one, "title"));
             if hit(&[&id, &title]) {

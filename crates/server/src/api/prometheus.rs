@@ -39,10 +39,15 @@ impl From<QueryError> for PromError {
     fn from(error: QueryError) -> Self {
         let message = error.to_string();
         match error {
-            QueryError::Parse { at, .. } => {
-                Self { status: StatusCode::BAD_REQUEST, kind: "bad_data", message: format!("{}:{}: parse error: {message}", 1, at.start + 1), at: Some(at) }
+            QueryError::Parse { at, .. } => Self {
+                status: StatusCode::BAD_REQUEST,
+                kind: "bad_data",
+                message: format!("{}:{}: parse error: {message}", 1, at.start + 1),
+                at: Some(at),
+            },
+            QueryError::Execution(_) | QueryError::Limit { .. } => {
+                Self { status: StatusCode::UNPROCESSABLE_ENTITY, kind: "execution", message, at: None }
             }
-            QueryError::Execution(_) | QueryError::Limit { .. } => Self { status: StatusCode::UNPROCESSABLE_ENTITY, kind: "execution", message, at: None },
             QueryError::Timeout { .. } => Self { status: StatusCode::SERVICE_UNAVAILABLE, kind: "timeout", message, at: None },
             QueryError::Cancelled => Self { status: StatusCode::SERVICE_UNAVAILABLE, kind: "canceled", message, at: None },
             _ => Self { status: StatusCode::INTERNAL_SERVER_ERROR, kind: "internal", message, at: None },
@@ -186,9 +191,7 @@ pub async fn query(State(app): State<Arc<App>>, method: Method, headers: HeaderM
     let expr: Expr = promql::parse(params.required("query")?)?;
     let lookback = params.duration("lookback_delta")?;
     let (output, cost) = app
-        .try_query(params.limits(app.query_limits)?, move |app, ctx| {
-            engine(app, lookback).instant(&*app.store.metrics(), &expr, time, ctx)
-        })
+        .try_query(params.limits(app.query_limits)?, move |app, ctx| engine(app, lookback).instant(&*app.store.metrics(), &expr, time, ctx))
         .await?;
     Ok(query_response(&output?, params.get("stats").map(|_| cost)))
 }
@@ -212,7 +215,9 @@ pub async fn query_range(State(app): State<Arc<App>>, method: Method, headers: H
     }
     let step = params.duration("step")?.ok_or_else(|| PromError::bad_data("invalid parameter \"step\": it is missing"))?;
     if step <= 0 {
-        return Err(PromError::bad_data("invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"));
+        return Err(PromError::bad_data(
+            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
     }
     let points = (end - start) / step;
     if points > i64::try_from(app.query_limits.points_max).unwrap_or(i64::MAX) {
@@ -224,9 +229,7 @@ pub async fn query_range(State(app): State<Arc<App>>, method: Method, headers: H
     let expr: Expr = promql::parse(params.required("query")?)?;
     let lookback = params.duration("lookback_delta")?;
     let (output, cost) = app
-        .try_query(params.limits(app.query_limits)?, move |app, ctx| {
-            engine(app, lookback).range(&*app.store.metrics(), &expr, start, end, step, ctx)
-        })
+        .try_query(params.limits(app.query_limits)?, move |app, ctx| engine(app, lookback).range(&*app.store.metrics(), &expr, start, end, step, ctx))
         .await?;
     Ok(query_response(&output?, params.get("stats").map(|_| cost)))
 }
@@ -255,7 +258,13 @@ pub async fn labels(State(app): State<Arc<App>>, method: Method, headers: Header
 }
 
 /// `GET /api/v1/label/{name}/values`
-pub async fn label_values(State(app): State<Arc<App>>, Path(name): Path<String>, method: Method, headers: HeaderMap, RawQuery(raw): RawQuery) -> PromResult {
+pub async fn label_values(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> PromResult {
     let params = Params::read(&method, &headers, raw, b"")?;
     let name = name.strip_prefix("U__").map_or_else(|| name.clone(), unescape_name);
     if name.is_empty() {

@@ -84,6 +84,11 @@ pub struct StepBody {
 
 /// `POST /v1/runs/{run}/steps/{step}`
 #[utoipa::path(post, path = "/v1/runs/{run}/steps/{step}", tag = "runbooks", params(("run" = String, Path), ("step" = String, Path)), request_body = StepBody, responses((status = 200, description = "What came of it"), (status = 409, description = "Under way, or the run is stopped"), (status = 428, description = "The step's id has to be typed")))]
-pub async fn step(State(app): State<Arc<App>>, Path((run, step)): Path<(String, String)>, headers: HeaderMap, Json(body): Json<StepBody>) -> ApiResult<Json<Value>> {
+pub async fn step(
+    State(app): State<Arc<App>>,
+    Path((run, step)): Path<(String, String)>,
+    headers: HeaderMap,
+    Json(body): Json<StepBody>,
+) -> ApiResult<Json<Value>> {
     Ok(Json(Reliability::run_step(&app, &run, &step, &actor(&headers), body.confirm.as_deref(), body.dry_run).await?))
 }

@@ -87,7 +87,13 @@ fn ratio(errors: u64, count: u64) -> f64 {
 }
 
 /// Reads the list of services with their figures.
-pub fn read_services(app: &Arc<App>, range: TimeRange, params: &RangeParams, only: Option<&str>, ctx: &QueryContext) -> Result<Vec<ServiceSummary>, QueryError> {
+pub fn read_services(
+    app: &Arc<App>,
+    range: TimeRange,
+    params: &RangeParams,
+    only: Option<&str>,
+    ctx: &QueryContext,
+) -> Result<Vec<ServiceSummary>, QueryError> {
     let traces = app.store.traces();
     let own = |filter: Filter| match only {
         Some(service) => and([filter, equal(Field::Service, service)]),
@@ -194,7 +200,8 @@ fn sparks(app: &Arc<App>, range: TimeRange, only: Option<&str>, ctx: &QueryConte
     let step = ((range.end - range.start) / 1_000_000 / SPARK_POINTS).max(1000);
     let window = (step / 1000).max(60);
     let service = only.map(|s| format!(",service={}", quoted(s))).unwrap_or_default();
-    let query = format!("sum by (service) (rate(traces_spanmetrics_calls_total{{span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"{service}}}[{window}s]))");
+    let query =
+        format!("sum by (service) (rate(traces_spanmetrics_calls_total{{span_kind=~\"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER\"{service}}}[{window}s]))");
     let frame = run_range(app, &[("", &query)], TimeRange { start: range.end - step * 1_000_000 * (SPARK_POINTS - 1), end: range.end }, step, ctx)?;
     Ok(frame.series.into_iter().filter_map(|s| Some((s.labels.get("service")?.clone(), s.values))).collect())
 }
@@ -340,7 +347,13 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
 }
 
 /// Two sentences on a service's present health: what is wrong and since when, then the most telling fact.
-fn verdict(summary: &ServiceSummary, routes: &[Figures], dependencies: &[Figures], deploys: &[Marker], facts: &crate::reliability::ServiceFacts) -> [String; 2] {
+fn verdict(
+    summary: &ServiceSummary,
+    routes: &[Figures],
+    dependencies: &[Figures],
+    deploys: &[Marker],
+    facts: &crate::reliability::ServiceFacts,
+) -> [String; 2] {
     let first = match (summary.health, facts.firing.first()) {
         (Health::Unknown, _) => format!("{} sends no server spans in this range, so its health cannot be judged.", summary.name),
         (_, Some(alert)) => {
@@ -356,7 +369,8 @@ fn verdict(summary: &ServiceSummary, routes: &[Figures], dependencies: &[Figures
         (_, None) => format!("{} of requests fail and no alert is firing.", percent(summary.error_ratio.unwrap_or(0.0))),
     };
     let bad_dependency = dependencies.iter().filter(|d| d.direction == Some("downstream")).find(|d| d.error_ratio > ERROR_RATIO_WARNING);
-    let bad_route = routes.iter().filter(|r| r.error_ratio > ERROR_RATIO_WARNING).max_by(|a, b| (a.error_ratio * a.rate).total_cmp(&(b.error_ratio * b.rate)));
+    let bad_route =
+        routes.iter().filter(|r| r.error_ratio > ERROR_RATIO_WARNING).max_by(|a, b| (a.error_ratio * a.rate).total_cmp(&(b.error_ratio * b.rate)));
     let slow_dependency = dependencies
         .iter()
         .filter(|d| d.direction == Some("downstream"))
@@ -436,7 +450,10 @@ pub async fn golden(
                 ("ok", &format!("sum(rate({calls},status_code!=\"STATUS_CODE_ERROR\"}}{w}))")),
                 ("error", &format!("sum(rate({calls},status_code=\"STATUS_CODE_ERROR\"}}{w}))")),
             ])?;
-            let errors = run(&[("error ratio", &format!("(sum(rate({calls},status_code=\"STATUS_CODE_ERROR\"}}{w})) or vector(0)) / (sum(rate({calls}}}{w})) > 0)"))])?;
+            let errors = run(&[(
+                "error ratio",
+                &format!("(sum(rate({calls},status_code=\"STATUS_CODE_ERROR\"}}{w})) or vector(0)) / (sum(rate({calls}}}{w})) > 0)"),
+            )])?;
             let quantile = |q: &str| format!("histogram_quantile({q}, sum by (le) (rate({bucket}{w})))");
             let latency = run(&[("p50", &quantile("0.5")), ("p95", &quantile("0.95")), ("p99", &quantile("0.99"))])?;
             // Names of the SDK and of Prometheus clients.
@@ -479,7 +496,6 @@ fn exemplars(app: &Arc<App>, service: &str, range: TimeRange, ctx: &QueryContext
     points.truncate(EXEMPLARS_MAX);
     Ok(points)
 }
-
 
 #[cfg(test)]
 mod tests {

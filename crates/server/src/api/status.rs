@@ -59,7 +59,8 @@ async fn environments(app: &Arc<App>, now: i64) -> ApiResult<BTreeSet<String>> {
     let (names, _) = app
         .query(move |app, ctx| {
             let by = ["env".to_owned()];
-            let mut names: BTreeSet<String> = app.store.traces().red(range, &Filter::all(), &by, ctx)?.into_iter().map(|r| r.group[0].clone()).collect();
+            let mut names: BTreeSet<String> =
+                app.store.traces().red(range, &Filter::all(), &by, ctx)?.into_iter().map(|r| r.group[0].clone()).collect();
             for facet in app.store.logs().facets(range, &Filter::all(), &by, 50, ctx)? {
                 names.extend(facet.values.into_iter().map(|v| v.0));
             }

@@ -34,7 +34,11 @@ pub struct TracesResponse {
 
 /// `GET /v1/traces`
 #[utoipa::path(get, path = "/v1/traces", tag = "traces", params(RangeParams, SearchParams), responses((status = 200, description = "Traces with a matching span, newest first")))]
-pub async fn search(State(app): State<Arc<App>>, Query(range): Query<RangeParams>, Query(params): Query<SearchParams>) -> ApiResult<Json<TracesResponse>> {
+pub async fn search(
+    State(app): State<Arc<App>>,
+    Query(range): Query<RangeParams>,
+    Query(params): Query<SearchParams>,
+) -> ApiResult<Json<TracesResponse>> {
     let search = TraceSearch { range: range.range(&app)?, filter: range.filter()?, limit: params.limit.unwrap_or(50).clamp(1, 1000) };
     let (traces, stats) = app.query(move |app, ctx| app.store.traces().search(&search, ctx)).await?;
     Ok(Json(TracesResponse { traces, stats }))
@@ -87,7 +91,8 @@ pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResu
         )));
     }
     let known: HashSet<SpanId> = spans.iter().map(|s| s.span_id).collect();
-    let complete = spans.iter().any(|s| s.parent_span_id.is_none()) && spans.iter().all(|s| s.parent_span_id.is_none() || known.contains(&s.parent_span_id));
+    let complete =
+        spans.iter().any(|s| s.parent_span_id.is_none()) && spans.iter().all(|s| s.parent_span_id.is_none() || known.contains(&s.parent_span_id));
     Ok(Json(TraceDetail {
         trace_id,
         critical_path: critical_path(&spans),

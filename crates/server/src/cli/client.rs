@@ -67,7 +67,8 @@ impl Client {
         if status.is_success() {
             return Ok(value);
         }
-        let message = value.pointer("/error/message").or_else(|| value.get("error")).and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned);
+        let message =
+            value.pointer("/error/message").or_else(|| value.get("error")).and_then(Value::as_str).map_or_else(|| value.to_string(), str::to_owned);
         let hint = if status == StatusCode::UNAUTHORIZED { " (--key-file DIR/api-key)" } else { "" };
         anyhow::bail!("{status}: {message}{hint}")
     }

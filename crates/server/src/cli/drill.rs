@@ -47,8 +47,17 @@ pub(crate) async fn run(args: DrillArgs) -> anyhow::Result<ExitCode> {
         What::List { server } => {
             let answer = Client::new(&server)?.get("/v1/drills", &[]).await?;
             let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-            let columns = ["id", "scenario", "outcome", "time_to_detect_seconds", "time_to_page_seconds", "time_to_mitigate_seconds", "time_to_resolve_seconds"];
-            let rows: Vec<Vec<String>> = answer["drills"].as_array().into_iter().flatten().map(|d| columns.iter().map(|c| text(&d[*c])).collect()).collect();
+            let columns = [
+                "id",
+                "scenario",
+                "outcome",
+                "time_to_detect_seconds",
+                "time_to_page_seconds",
+                "time_to_mitigate_seconds",
+                "time_to_resolve_seconds",
+            ];
+            let rows: Vec<Vec<String>> =
+                answer["drills"].as_array().into_iter().flatten().map(|d| columns.iter().map(|c| text(&d[*c])).collect()).collect();
             print_table(&columns.map(str::to_owned), &rows);
             Ok(ExitCode::SUCCESS)
         }

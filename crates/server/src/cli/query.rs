@@ -128,7 +128,8 @@ fn print(what: &What, answer: &Value) {
     match what {
         What::Sql { .. } => {
             let header: Vec<String> = list(answer, "columns").iter().map(|c| text(&c["name"])).collect();
-            let rows: Vec<Vec<String>> = list(answer, "rows").iter().map(|r| r.as_array().map(|r| r.iter().map(text).collect()).unwrap_or_default()).collect();
+            let rows: Vec<Vec<String>> =
+                list(answer, "rows").iter().map(|r| r.as_array().map(|r| r.iter().map(text).collect()).unwrap_or_default()).collect();
             print_table(&header, &rows);
         }
         What::Promql { .. } => {
@@ -152,7 +153,14 @@ fn print(what: &What, answer: &Value) {
         What::Logs { .. } => {
             for row in list(answer, "rows") {
                 let attributes: Vec<String> = row["attributes"].as_object().into_iter().flatten().map(|(k, v)| format!("{k}={}", text(v))).collect();
-                say(format!("{} {:5} {} {} {}", time(&row["time"]), text(&row["severity_text"]), text(&row["service_name"]), text(&row["body"]), attributes.join(" ")));
+                say(format!(
+                    "{} {:5} {} {} {}",
+                    time(&row["time"]),
+                    text(&row["severity_text"]),
+                    text(&row["service_name"]),
+                    text(&row["body"]),
+                    attributes.join(" ")
+                ));
             }
         }
         What::Traces { .. } => {

@@ -52,7 +52,13 @@ pub(crate) fn run(args: RulesArgs) -> anyhow::Result<ExitCode> {
                 for finding in &findings {
                     say(finding);
                 }
-                say(format!("{}: {} groups, {} rules, {} findings", path.display(), groups.len(), groups.iter().map(|g| g.rules.len()).sum::<usize>(), findings.len()));
+                say(format!(
+                    "{}: {} groups, {} rules, {} findings",
+                    path.display(),
+                    groups.len(),
+                    groups.iter().map(|g| g.rules.len()).sum::<usize>(),
+                    findings.len()
+                ));
             }
         }
         What::List { files } => {
@@ -61,12 +67,19 @@ pub(crate) fn run(args: RulesArgs) -> anyhow::Result<ExitCode> {
                 errors += findings.iter().filter(|f| f.severity == skopos_reliability::config_error::FindingSeverity::Error).count();
                 for (group, rule) in groups.iter().flat_map(|g| g.rules.iter().map(move |r| (g, r))) {
                     let wait = rule.alerting().map(|a| format!(" for {}", format_duration(a.for_ms))).unwrap_or_default();
-                    say(format!("{}\t{}\t{}{wait}\t{}", group.name, if rule.alerting().is_some() { "alert" } else { "record" }, rule.name, rule.expr.split_whitespace().collect::<Vec<_>>().join(" ")));
+                    say(format!(
+                        "{}\t{}\t{}{wait}\t{}",
+                        group.name,
+                        if rule.alerting().is_some() { "alert" } else { "record" },
+                        rule.name,
+                        rule.expr.split_whitespace().collect::<Vec<_>>().join(" ")
+                    ));
                 }
             }
         }
         What::Generate { slo } => {
-            let (slos, findings) = parse_slos(&slo.display().to_string(), &read(&slo)?, &SloOptions { imported: true, retention_ms: None, runbooks: Vec::new() });
+            let (slos, findings) =
+                parse_slos(&slo.display().to_string(), &read(&slo)?, &SloOptions { imported: true, retention_ms: None, runbooks: Vec::new() });
             for finding in &findings {
                 #[allow(clippy::print_stderr, reason = "findings beside the generated file")]
                 {
@@ -87,7 +100,8 @@ pub(crate) fn run(args: RulesArgs) -> anyhow::Result<ExitCode> {
                     say(format!("  - {key}: {}\n    expr: {}", serde_json::to_string(&rule.name)?, serde_json::to_string(&rule.expr)?));
                     say(format!("    labels: {}", serde_json::to_string(&rule.label_sources())?));
                     if let Some(alerting) = rule.alerting() {
-                        let annotations: std::collections::BTreeMap<&String, &str> = alerting.annotations.iter().map(|(k, t)| (k, t.source())).collect();
+                        let annotations: std::collections::BTreeMap<&String, &str> =
+                            alerting.annotations.iter().map(|(k, t)| (k, t.source())).collect();
                         say(format!("    annotations: {}", serde_json::to_string(&annotations)?));
                     }
                 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use skopos_reliability::config_error::{Finding, FindingSeverity};
 use skopos_reliability::engine::EngineConfig;
 use skopos_reliability::rules::{RuleSource, RunbookFacts, parse_rules};
-use skopos_reliability::runbooks::{Actions, parse_runbook, Runbook};
+use skopos_reliability::runbooks::{Actions, Runbook, parse_runbook};
 use skopos_reliability::slo::{SloOptions, parse_slos};
 
 use super::file::{ActionConfig, ConfigFile, PageContract};
@@ -186,7 +186,9 @@ fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> 
         let (runbook, findings) = parse_runbook(&file, &text, Some(&actions));
         problems.extend(findings.into_iter().map(Problem::from));
         match runbook {
-            Some(r) if runbooks.iter().any(|k| k.id == r.id) => problems.push(Problem::whole(&file, format!("id: a runbook `{}` is loaded already", r.id))),
+            Some(r) if runbooks.iter().any(|k| k.id == r.id) => {
+                problems.push(Problem::whole(&file, format!("id: a runbook `{}` is loaded already", r.id)))
+            }
             Some(r) => runbooks.push(r),
             None => {}
         }

@@ -113,8 +113,21 @@ fn changes_nothing(method: &Method, path: &str) -> bool {
         return true;
     }
     const FREE: [&str; 16] = [
-        "/v1/logs", "/v1/logs/json", "/v1/traces", "/v1/metrics", "/v1/sql", "/v1/login", "/v1/logout", "/v1/check", "/api/v1/write",
-        "/api/v1/query", "/api/v1/query_range", "/api/v1/query_exemplars", "/api/v1/labels", "/api/v1/series", "/api/v1/format_query",
+        "/v1/logs",
+        "/v1/logs/json",
+        "/v1/traces",
+        "/v1/metrics",
+        "/v1/sql",
+        "/v1/login",
+        "/v1/logout",
+        "/v1/check",
+        "/api/v1/write",
+        "/api/v1/query",
+        "/api/v1/query_range",
+        "/api/v1/query_exemplars",
+        "/api/v1/labels",
+        "/api/v1/series",
+        "/api/v1/format_query",
         "/api/v1/parse_query",
     ];
     *method == Method::POST && (FREE.contains(&path) || path.starts_with("/opentelemetry.proto.collector."))
@@ -130,11 +143,16 @@ pub async fn layer(State(auth): State<Arc<Auth>>, request: Request, next: Next) 
 
 fn check(auth: &Auth, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).or_else(|| uri.authority().map(|a| a.as_str()));
-    if auth.loopback && let Some(host) = host && !is_loopback_host(host) {
+    if auth.loopback
+        && let Some(host) = host
+        && !is_loopback_host(host)
+    {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "foreign_host",
-            format!("this server listens on loopback and was asked for as {host:?}: use 127.0.0.1 or localhost, or listen on another address with an API key"),
+            format!(
+                "this server listens on loopback and was asked for as {host:?}: use 127.0.0.1 or localhost, or listen on another address with an API key"
+            ),
         ));
     }
     if let Some(origin) = headers.get(header::ORIGIN).and_then(|v| v.to_str().ok()) {

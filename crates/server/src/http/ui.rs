@@ -23,8 +23,18 @@ font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; frame-a
 
 /// Prefixes that belong to APIs: a path below them that nobody serves is a JSON 404, never the page.
 const API_PREFIXES: [&str; 12] = [
-    "/v1/", "/api/", "/loki/", "/jaeger/", "/alertmanager/", "/services/collector", "/healthz", "/readyz", "/metrics", "/opentelemetry",
-    "/_bulk", "/livez",
+    "/v1/",
+    "/api/",
+    "/loki/",
+    "/jaeger/",
+    "/alertmanager/",
+    "/services/collector",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/opentelemetry",
+    "/_bulk",
+    "/livez",
 ];
 
 /// Serves an asset, or the page for any path that a browser asks for and that is no API's.
@@ -34,7 +44,9 @@ pub async fn fallback(method: Method, uri: Uri, headers: HeaderMap) -> Response 
         return ApiError::not_found(format!("{method} {path} is served by nothing here; GET /v1/openapi.json lists what is")).into_response();
     }
     let name = path.trim_start_matches('/');
-    if !name.is_empty() && let Some(file) = Assets::get(name) {
+    if !name.is_empty()
+        && let Some(file) = Assets::get(name)
+    {
         // Vite puts a hash of the content in the name of everything below assets/.
         let cache = if name.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
         return asset(name, file, cache, &headers);

@@ -17,10 +17,7 @@ use crate::app::App;
 
 /// The three paths.
 pub fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/logs", post(logs))
-        .route("/v1/traces", post(traces))
-        .route("/v1/metrics", post(metrics))
+    Router::new().route("/v1/logs", post(logs)).route("/v1/traces", post(traces)).route("/v1/metrics", post(metrics))
 }
 
 async fn logs(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
@@ -66,7 +63,11 @@ async fn export(app: &Arc<App>, signal: Signal, headers: &HeaderMap, body: Body)
     };
     match stored.await {
         Ok(accepted) => {
-            let body = if json { export_json(signal, &accepted.rejected, &accepted.changed).into_bytes() } else { export_protobuf(&accepted.rejected, &accepted.changed) };
+            let body = if json {
+                export_json(signal, &accepted.rejected, &accepted.changed).into_bytes()
+            } else {
+                export_protobuf(&accepted.rejected, &accepted.changed)
+            };
             (StatusCode::OK, [(header::CONTENT_TYPE, kind(json))], body).into_response()
         }
         Err(error) => refuse(&error, json),

@@ -36,7 +36,8 @@ pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
     match accept(&app, request).await {
         Ok(accepted) if accepted.rejected.is_empty() => StatusCode::NO_CONTENT.into_response(),
         Ok(accepted) => {
-            let lines: Vec<String> = accepted.rejected.iter().map(|r| format!("{} samples not taken ({}): {}", r.count, r.reason, r.example)).collect();
+            let lines: Vec<String> =
+                accepted.rejected.iter().map(|r| format!("{} samples not taken ({}): {}", r.count, r.reason, r.example)).collect();
             answer(StatusCode::BAD_REQUEST, &lines.join("\n"))
         }
         Err(error) => refuse(&error),

@@ -15,7 +15,8 @@ use crate::config::ScrapeConfig;
 use crate::telemetry::Target;
 
 /// What a target is told that we read, best first.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.7,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+const ACCEPT: &str =
+    "application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.7,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 /// Largest body of a target.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
@@ -114,17 +115,19 @@ async fn scrape(app: &Arc<App>, job: &ScrapeConfig, address: &str, interval: Dur
     let mut series = Vec::new();
     let mut error = String::new();
     match fetch(app, job, address, timeout).await {
-        Ok((format, body)) => match parse(&body, format, &ScrapeOptions { scrape_time: now, honor_timestamps: job.honor_timestamps, limits: &app.ingest_limits }) {
-            Ok(decoded) => {
-                metadata = decoded.batch.metadata;
-                series = decoded.batch.series;
-                if let Some(first) = decoded.rejected.first() {
-                    app.telemetry.ingest.stored(skopos_model::Signal::Metrics, 0, 0, &decoded.rejected, app.clock.now_nanos());
-                    tracing::debug!(target = address, reason = first.reason, example = first.example, "samples of a scrape not taken");
+        Ok((format, body)) => {
+            match parse(&body, format, &ScrapeOptions { scrape_time: now, honor_timestamps: job.honor_timestamps, limits: &app.ingest_limits }) {
+                Ok(decoded) => {
+                    metadata = decoded.batch.metadata;
+                    series = decoded.batch.series;
+                    if let Some(first) = decoded.rejected.first() {
+                        app.telemetry.ingest.stored(skopos_model::Signal::Metrics, 0, 0, &decoded.rejected, app.clock.now_nanos());
+                        tracing::debug!(target = address, reason = first.reason, example = first.example, "samples of a scrape not taken");
+                    }
                 }
+                Err(reason) => error = reason.to_string(),
             }
-            Err(reason) => error = reason.to_string(),
-        },
+        }
         Err(reason) => error = reason,
     }
     let duration = started.elapsed().as_secs_f64();
@@ -152,13 +155,7 @@ async fn scrape(app: &Arc<App>, job: &ScrapeConfig, address: &str, interval: Dur
         // What was not stored has to be announced as ended or started anew next time.
         known.clear();
     }
-    let target = Target {
-        labels: labels.into_iter().collect(),
-        error,
-        last_scrape: now * 1_000_000,
-        duration,
-        interval: interval.as_secs_f64(),
-    };
+    let target = Target { labels: labels.into_iter().collect(), error, last_scrape: now * 1_000_000, duration, interval: interval.as_secs_f64() };
     app.telemetry.targets.record(&job.job, &format!("http://{address}{}", job.path), target);
 }
 

@@ -95,12 +95,11 @@ async fn http_check(app: &Arc<App>, method: &str, url: &str) -> Result<Observati
     let (host, port) = host_allowed(url, &allow)?;
     let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), port)).await.map_err(|e| format!("{host} does not resolve: {e}"))?.collect();
     // A name may resolve to an inside address: the address that was checked is the one that is asked.
-    let address = addresses.into_iter().find(|a| address_allowed(a.ip(), &allow)).ok_or_else(|| format!("{host} resolves to no address that may be contacted"))?;
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .resolve(&host, address)
-        .build()
-        .map_err(|e| e.to_string())?;
+    let address = addresses
+        .into_iter()
+        .find(|a| address_allowed(a.ip(), &allow))
+        .ok_or_else(|| format!("{host} resolves to no address that may be contacted"))?;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).resolve(&host, address).build().map_err(|e| e.to_string())?;
     let started = Instant::now();
     let method: reqwest::Method = method.parse().map_err(|_| format!("{method} is no HTTP method"))?;
     let mut response = client.request(method, url).send().await.map_err(|e| format!("{url} cannot be reached: {e}"))?;

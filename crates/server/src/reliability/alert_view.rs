@@ -247,7 +247,8 @@ impl Reliability {
     /// Prometheus' `/api/v1/alerts`.
     pub fn prometheus_alerts(&self) -> Value {
         self.with_engine(|engine| {
-            let alerts: Vec<Value> = all(engine).iter().filter(|f| f.alert.phase != AlertPhase::Inactive).map(|f| prometheus_alert(f.alert)).collect();
+            let alerts: Vec<Value> =
+                all(engine).iter().filter(|f| f.alert.phase != AlertPhase::Inactive).map(|f| prometheus_alert(f.alert)).collect();
             json!({"alerts": alerts})
         })
     }

@@ -23,12 +23,9 @@ pub(super) async fn all(app: &Arc<App>, effects: Vec<Effect>) {
     let mut writes: Vec<StateWrite> = Vec::new();
     for effect in effects {
         match effect {
-            Effect::Persist(document) => writes.push(StateWrite::Put {
-                kind: document.kind.as_str().to_owned(),
-                key: document.key,
-                body: document.json,
-                expect: Expect::Any,
-            }),
+            Effect::Persist(document) => {
+                writes.push(StateWrite::Put { kind: document.kind.as_str().to_owned(), key: document.key, body: document.json, expect: Expect::Any })
+            }
             Effect::Forget { kind, key } => writes.push(StateWrite::Delete { kind: kind.as_str().to_owned(), key, expect: Expect::Any }),
             Effect::Journal(entry) => {
                 tracing::info!(source = entry.source, kind = entry.kind, service = entry.service, "{}", entry.text);

@@ -139,7 +139,9 @@ impl Reliability {
         }
         let waited = async {
             loop {
-                let done = app.reliability.with_engine(|e| e.run(run).and_then(|r| r.results.iter().skip(before).rev().find(|r| r.step == step).map(result_json)));
+                let done = app
+                    .reliability
+                    .with_engine(|e| e.run(run).and_then(|r| r.results.iter().skip(before).rev().find(|r| r.step == step).map(result_json)));
                 if let Some(done) = done {
                     return done;
                 }

@@ -111,7 +111,9 @@ impl Reliability {
         let short = slo.indicator.error_ratio(step.max(60_000), slo.budgeting);
         let error_ratio = run_range(app, &[("bad events", &short)], range, step, ctx)?;
         let (good, bad, total) = match &slo.indicator {
-            Indicator::Ratio { good, bad, total, .. } => (good.as_ref().map(|q| q.text().to_owned()), bad.as_ref().map(|q| q.text().to_owned()), total.text().to_owned()),
+            Indicator::Ratio { good, bad, total, .. } => {
+                (good.as_ref().map(|q| q.text().to_owned()), bad.as_ref().map(|q| q.text().to_owned()), total.text().to_owned())
+            }
             Indicator::Raw { .. } | Indicator::Threshold { .. } => (None, None, slo.indicator.error_ratio(300_000, slo.budgeting)),
         };
         let kind = match slo.indicator.kind() {

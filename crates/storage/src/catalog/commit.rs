@@ -116,10 +116,11 @@ async fn write(
     }
     let mut metas = Vec::with_capacity(commit.add.len());
     for file in commit.add {
-        let table_id = known.tables.get(file.table).map(|t| t.id).ok_or_else(|| StorageError::Catalog {
-            path: file.path.clone(),
-            reason: format!("its table {} is not in the catalog", file.table),
-        })?;
+        let table_id = known
+            .tables
+            .get(file.table)
+            .map(|t| t.id)
+            .ok_or_else(|| StorageError::Catalog { path: file.path.clone(), reason: format!("its table {} is not in the catalog", file.table) })?;
         let id = state.next_file_id;
         state.next_file_id += 1;
         insert_file(connection, file, id, table_id, state.id, commit.created).await?;

@@ -35,10 +35,7 @@ const DUCKLAKE_TABLES: &[(&str, &str)] = &[
          \"sql\" VARCHAR, column_aliases VARCHAR",
     ),
     ("ducklake_tag", "object_id BIGINT, begin_snapshot BIGINT, end_snapshot BIGINT, \"key\" VARCHAR, \"value\" VARCHAR"),
-    (
-        "ducklake_column_tag",
-        "table_id BIGINT, column_id BIGINT, begin_snapshot BIGINT, end_snapshot BIGINT, \"key\" VARCHAR, \"value\" VARCHAR",
-    ),
+    ("ducklake_column_tag", "table_id BIGINT, column_id BIGINT, begin_snapshot BIGINT, end_snapshot BIGINT, \"key\" VARCHAR, \"value\" VARCHAR"),
     (
         "ducklake_data_file",
         "data_file_id BIGINT PRIMARY KEY, table_id BIGINT, begin_snapshot BIGINT, end_snapshot BIGINT, file_order BIGINT, path VARCHAR, \
@@ -73,18 +70,9 @@ const DUCKLAKE_TABLES: &[(&str, &str)] = &[
         "table_id BIGINT, column_id BIGINT, contains_null BIGINT, contains_nan BIGINT, min_value VARCHAR, max_value VARCHAR, extra_stats VARCHAR",
     ),
     ("ducklake_partition_info", "partition_id BIGINT, table_id BIGINT, begin_snapshot BIGINT, end_snapshot BIGINT"),
-    (
-        "ducklake_partition_column",
-        "partition_id BIGINT, table_id BIGINT, partition_key_index BIGINT, column_id BIGINT, \"transform\" VARCHAR",
-    ),
-    (
-        "ducklake_file_partition_value",
-        "data_file_id BIGINT, table_id BIGINT, partition_key_index BIGINT, partition_value VARCHAR",
-    ),
-    (
-        "ducklake_files_scheduled_for_deletion",
-        "data_file_id BIGINT, path VARCHAR, path_is_relative BIGINT, schedule_start VARCHAR",
-    ),
+    ("ducklake_partition_column", "partition_id BIGINT, table_id BIGINT, partition_key_index BIGINT, column_id BIGINT, \"transform\" VARCHAR"),
+    ("ducklake_file_partition_value", "data_file_id BIGINT, table_id BIGINT, partition_key_index BIGINT, partition_value VARCHAR"),
+    ("ducklake_files_scheduled_for_deletion", "data_file_id BIGINT, path VARCHAR, path_is_relative BIGINT, schedule_start VARCHAR"),
     ("ducklake_inlined_data_tables", "table_id BIGINT, table_name VARCHAR, schema_version BIGINT"),
     ("ducklake_column_mapping", "mapping_id BIGINT, table_id BIGINT, \"type\" VARCHAR"),
     (

@@ -93,7 +93,8 @@ impl Database {
         for row in sqlx::query("SELECT table_name, table_id FROM ducklake_table WHERE end_snapshot IS NULL").fetch_all(&mut *connection).await? {
             known.tables.insert(row.get(0), KnownTable { id: row.get(1), columns: 0 });
         }
-        for row in sqlx::query("SELECT view_name, view_id, \"sql\" FROM ducklake_view WHERE end_snapshot IS NULL").fetch_all(&mut *connection).await? {
+        for row in sqlx::query("SELECT view_name, view_id, \"sql\" FROM ducklake_view WHERE end_snapshot IS NULL").fetch_all(&mut *connection).await?
+        {
             known.views.insert(row.get(0), (row.get(1), row.get(2)));
         }
         for schema in schemas {

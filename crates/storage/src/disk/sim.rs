@@ -270,11 +270,6 @@ impl Disk for SimDisk {
     fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
         let state = self.0.lock();
         let inside = |name: &str| folder.is_empty() || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-        Ok(state
-            .names
-            .iter()
-            .filter(|(name, _)| inside(name))
-            .map(|(name, node)| (name.clone(), state.nodes[node].content.len() as u64))
-            .collect())
+        Ok(state.names.iter().filter(|(name, _)| inside(name)).map(|(name, node)| (name.clone(), state.nodes[node].content.len() as u64)).collect())
     }
 }

@@ -186,14 +186,8 @@ async fn flush_during_recovery(slot: &Slot, blobs: &Arc<LocalBlobs>, database: &
     let (table, writer) = (Arc::clone(&slot.table), Arc::clone(blobs));
     let files = blocking(move || table.encode_sealed(&*writer)).await?;
     let views = slot.table.views();
-    let commit = Commit {
-        add: &files,
-        created: now,
-        remove: &[],
-        positions: &[(slot.signal, sealed.seq_max)],
-        schemas: &slot.schemas,
-        views: &views,
-    };
+    let commit =
+        Commit { add: &files, created: now, remove: &[], positions: &[(slot.signal, sealed.seq_max)], schemas: &slot.schemas, views: &views };
     // Whether or not it has landed, the next start finds out.
     let added = database.commit(&commit, now).await.map_err(StorageError::from)?;
     slot.table.swap(FileSwap { add: added, remove: Vec::new(), drop_sealed: true });

@@ -80,7 +80,8 @@ pub(super) fn text_tokens(text: &[u8], words: bool, mut token: impl FnMut(u64)) 
         if run.len() > RUN_BYTES_MAX {
             return false;
         }
-        if run.len() >= 8 && text.get(at) == Some(&b'-')
+        if run.len() >= 8
+            && text.get(at) == Some(&b'-')
             && let Some(bytes) = uuid_bytes(&text[at - 8..])
         {
             token(id_token(&bytes));
@@ -129,7 +130,9 @@ impl TextProbe {
             }
             let run = &lower[start..at];
             let bounded = start > 0 && at < lower.len();
-            if run.len() >= 8 && let Some(bytes) = uuid_bytes(&lower[at - 8..]) {
+            if run.len() >= 8
+                && let Some(bytes) = uuid_bytes(&lower[at - 8..])
+            {
                 probe.page.push(id_token(&bytes));
             }
             if let Some(window) = run.windows(LONG_RUN).find(|w| w.iter().any(u8::is_ascii_digit)) {
@@ -166,7 +169,9 @@ mod tests {
         let text = b"at Foo.bar(Req-8F3A00C1D2E4B5A6ff) id 550E8400-e29b-41d4-a716-446655440000 done";
         let mut tokens = Vec::new();
         assert!(text_tokens(text, true, |t| tokens.push(t)));
-        for needle in ["3a00c1d2e4b5a6ff", "8f3a00c1d2e4b5a6", "550e8400-e29b-41d4-a716-446655440000", "foo.bar(req-8f3a00c1d2e4b5a6ff) id 5", "at foo.bar("] {
+        for needle in
+            ["3a00c1d2e4b5a6ff", "8f3a00c1d2e4b5a6", "550e8400-e29b-41d4-a716-446655440000", "foo.bar(req-8f3a00c1d2e4b5a6ff) id 5", "at foo.bar("]
+        {
             let probe = TextProbe::new(needle.as_bytes());
             assert!(probe.page.iter().chain(&probe.tail).all(|t| tokens.contains(t)), "{needle}");
         }

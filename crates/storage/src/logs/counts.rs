@@ -122,7 +122,9 @@ impl LogsTable {
                 }
             }
         }
-        for edge in [TimeRange { start: range.start, end: first.saturating_mul(MINUTE) }, TimeRange { start: last.saturating_mul(MINUTE), end: range.end }] {
+        for edge in
+            [TimeRange { start: range.start, end: first.saturating_mul(MINUTE) }, TimeRange { start: last.saturating_mul(MINUTE), end: range.end }]
+        {
             if edge.start < edge.end && edge.overlaps(meta.file.time_min, meta.file.time_max) {
                 plan.range = edge;
                 self.count_rows(plan, meta, found, ctx)?;
@@ -146,7 +148,14 @@ impl LogsTable {
         self.scan_file(plan, meta, &extra, ctx, &mut visit).map(|_| ())
     }
 
-    pub(super) fn count_values(&self, range: TimeRange, filter: &Filter, fields: &[String], values_max: usize, ctx: &QueryContext) -> Result<Vec<Facet>, StorageError> {
+    pub(super) fn count_values(
+        &self,
+        range: TimeRange,
+        filter: &Filter,
+        fields: &[String],
+        values_max: usize,
+        ctx: &QueryContext,
+    ) -> Result<Vec<Facet>, StorageError> {
         let snapshot = self.head.snapshot();
         let chosen: Vec<Field> = if fields.is_empty() { self.choice() } else { fields.iter().map(|name| Field::from_name(name)).collect() };
         let mut counts: Vec<Values> = chosen.iter().map(|_| Values::default()).collect();
@@ -192,7 +201,12 @@ impl LogsTable {
     /// The fields that tell most: who, how bad, where, then attributes in order of their promotion.
     fn choice(&self) -> Vec<Field> {
         let fixed = [Field::Service, Field::Level, Field::Environment, Field::Scope, Field::Name];
-        let attributes = self.schema.columns().into_iter().filter_map(|c| c.attribute).filter(|(_, ty)| matches!(ty, AttrType::Str | AttrType::Int | AttrType::Bool));
+        let attributes = self
+            .schema
+            .columns()
+            .into_iter()
+            .filter_map(|c| c.attribute)
+            .filter(|(_, ty)| matches!(ty, AttrType::Str | AttrType::Int | AttrType::Bool));
         let mut seen = BTreeSet::new();
         let attributes = attributes.map(|(key, _)| Field::Attribute(key)).filter(|field| seen.insert(field.clone()));
         fixed.into_iter().chain(attributes).take(FIELDS_MAX * 3).collect()

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, MapBuilder, MapFieldNames, StringArray, StringBuilder,
-    StringDictionaryBuilder, TimestampNanosecondArray, UInt8Array, UInt64Array,
+    ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, MapBuilder, MapFieldNames, StringArray,
+    StringBuilder, StringDictionaryBuilder, TimestampNanosecondArray, UInt8Array, UInt64Array,
 };
 use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::{DataType, Int32Type};
@@ -63,7 +63,8 @@ pub(super) struct Gather<'a> {
 
 /// A resource's attributes as a JSON object, typed.
 pub(super) fn resource_json(resource: &Resource) -> String {
-    let object: serde_json::Map<String, serde_json::Value> = resource.attributes.iter().map(|(key, value)| (key.to_string(), json_value(value))).collect();
+    let object: serde_json::Map<String, serde_json::Value> =
+        resource.attributes.iter().map(|(key, value)| (key.to_string(), json_value(value))).collect();
     serde_json::Value::Object(object).to_string()
 }
 
@@ -312,13 +313,15 @@ impl GatherGroup<'_> {
                     Arc::new(texts.collect::<StringArray>())
                 }
             }
-            AttrType::Int => Arc::new(values.map(|found| if let Some((AttrValues::Int(v), place)) = found { Some(v[place]) } else { None }).collect::<Int64Array>()),
-            AttrType::Double => {
-                Arc::new(values.map(|found| if let Some((AttrValues::Double(v), place)) = found { Some(v[place]) } else { None }).collect::<Float64Array>())
-            }
-            AttrType::Bool => {
-                Arc::new(values.map(|found| if let Some((AttrValues::Bool(v), place)) = found { Some(v[place]) } else { None }).collect::<BooleanArray>())
-            }
+            AttrType::Int => Arc::new(
+                values.map(|found| if let Some((AttrValues::Int(v), place)) = found { Some(v[place]) } else { None }).collect::<Int64Array>(),
+            ),
+            AttrType::Double => Arc::new(
+                values.map(|found| if let Some((AttrValues::Double(v), place)) = found { Some(v[place]) } else { None }).collect::<Float64Array>(),
+            ),
+            AttrType::Bool => Arc::new(
+                values.map(|found| if let Some((AttrValues::Bool(v), place)) = found { Some(v[place]) } else { None }).collect::<BooleanArray>(),
+            ),
         }
     }
 
@@ -368,7 +371,11 @@ fn append_map_row(
     letters: &str,
 ) -> Result<(), StorageError> {
     map.append(!letters.is_empty()).map_err(|e| StorageError::Format { what: "cannot build attribute map", reason: e.to_string() })?;
-    if letters.bytes().all(|c| c == b's') { types.append_null() } else { types.append_value(letters) }
+    if letters.bytes().all(|c| c == b's') {
+        types.append_null()
+    } else {
+        types.append_value(letters)
+    }
     Ok(())
 }
 

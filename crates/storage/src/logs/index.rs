@@ -51,7 +51,10 @@ impl Tokens {
         }
     }
 
-    fn write(mut self, put: &mut impl FnMut(&[u8]) -> Result<u64, parquet::errors::ParquetError>) -> Result<FilterSet, parquet::errors::ParquetError> {
+    fn write(
+        mut self,
+        put: &mut impl FnMut(&[u8]) -> Result<u64, parquet::errors::ParquetError>,
+    ) -> Result<FilterSet, parquet::errors::ParquetError> {
         let blocks = |bytes: &[u8]| (bytes.len() / bloom::BLOCK_BYTES) as u64;
         let mut set = FilterSet::default();
         // A file of one page needs no filter in front of it.
@@ -100,7 +103,8 @@ impl IndexBuilder {
             Kind::ObservedDelta => {
                 if let Some(times) = self.group.get(&Kind::Time) {
                     let times = times.as_primitive::<TimestampNanosecondType>().values();
-                    let later = array.as_primitive::<Int64Type>().values().iter().zip(times).map(|(delta, time)| time.saturating_add((*delta).max(0))).max();
+                    let later =
+                        array.as_primitive::<Int64Type>().values().iter().zip(times).map(|(delta, time)| time.saturating_add((*delta).max(0))).max();
                     self.latest = self.latest.max(later);
                 }
             }
@@ -153,9 +157,8 @@ impl IndexBuilder {
         let templates: &DictionaryArray<Int32Type> = templates.as_dictionary();
         let texts = templates.values().as_string::<i32>();
         // Lengths, in placeholders, of the runs of each template.
-        let runs: Vec<Vec<usize>> = (0..texts.len())
-            .map(|at| texts.value(at).as_bytes().split(|c| *c != HEX).map(<[u8]>::len).filter(|n| *n > 0).collect())
-            .collect();
+        let runs: Vec<Vec<usize>> =
+            (0..texts.len()).map(|at| texts.value(at).as_bytes().split(|c| *c != HEX).map(<[u8]>::len).filter(|n| *n > 0).collect()).collect();
         let mut digits = String::new();
         for row in 0..ids.len() {
             if !ids.is_valid(row) || !templates.is_valid(row) {
@@ -277,7 +280,12 @@ impl IndexBuilder {
 /// The level of each row as an index below [`LEVELS`].
 fn levels_of(numbers: &ArrayRef, texts: &ArrayRef) -> Vec<u8> {
     let texts = texts.as_dictionary::<Int32Type>();
-    let words: Vec<u8> = texts.values().as_string::<i32>().iter().map(|text| level_index(text.and_then(Severity::from_text).unwrap_or(Severity::Unspecified))).collect();
+    let words: Vec<u8> = texts
+        .values()
+        .as_string::<i32>()
+        .iter()
+        .map(|text| level_index(text.and_then(Severity::from_text).unwrap_or(Severity::Unspecified)))
+        .collect();
     let numbers = numbers.as_primitive::<UInt8Type>().values();
     let of_row = |(row, number): (usize, &u8)| match number {
         0 if texts.is_valid(row) => words[texts.keys().value(row) as usize],

@@ -106,7 +106,14 @@ impl OpenFile {
     }
 
     /// Reads columns of ranges of rows of one row group; ranges ascend and do not touch the next group.
-    fn read(&self, kinds: &[Kind], group: usize, ranges: impl Iterator<Item = Range<usize>>, batch_rows: usize, ctx: Option<&QueryContext>) -> Result<Vec<Vec<(Kind, ArrayRef)>>, StorageError> {
+    fn read(
+        &self,
+        kinds: &[Kind],
+        group: usize,
+        ranges: impl Iterator<Item = Range<usize>>,
+        batch_rows: usize,
+        ctx: Option<&QueryContext>,
+    ) -> Result<Vec<Vec<(Kind, ArrayRef)>>, StorageError> {
         let error = |e: &dyn std::fmt::Display| format_error(&self.meta.file.path, e);
         let places: Vec<usize> = (0..self.columns.len()).filter(|at| kinds.contains(&self.columns[*at].kind)).collect();
         let mask = ProjectionMask::roots(self.arrow.parquet_schema(), places.iter().map(|at| self.roots[*at]));
@@ -136,7 +143,10 @@ impl OpenFile {
         let group_meta = self.arrow.metadata().row_group(group);
         let descriptor = self.arrow.parquet_schema();
         let roots: Vec<usize> = places.iter().map(|at| self.roots[*at]).collect();
-        let bytes: i64 = (0..group_meta.num_columns()).filter(|leaf| roots.contains(&descriptor.get_column_root_idx(*leaf))).map(|leaf| group_meta.column(leaf).compressed_size()).sum();
+        let bytes: i64 = (0..group_meta.num_columns())
+            .filter(|leaf| roots.contains(&descriptor.get_column_root_idx(*leaf)))
+            .map(|leaf| group_meta.column(leaf).compressed_size())
+            .sum();
         let rows = self.directory.groups[group].max(1);
         u64::try_from(bytes).unwrap_or(0) * selection.row_count() as u64 / rows as u64
     }

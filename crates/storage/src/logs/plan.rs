@@ -74,8 +74,16 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(filter: &Filter, range: TimeRange) -> Result<Self, QueryError> {
         let compiled = CompiledFilter::new(filter)?;
-        let mut plan =
-            Self { compiled, cheap: Vec::new(), costly: Vec::new(), services: Vec::new(), trace_tokens: Vec::new(), text_tokens: Vec::new(), range, stream: None };
+        let mut plan = Self {
+            compiled,
+            cheap: Vec::new(),
+            costly: Vec::new(),
+            services: Vec::new(),
+            trace_tokens: Vec::new(),
+            text_tokens: Vec::new(),
+            range,
+            stream: None,
+        };
         let conjuncts = match plan.compiled.node() {
             Node::And(all) => all.clone(),
             one => vec![one.clone()],
@@ -133,10 +141,12 @@ impl Plan {
         let mut found: Vec<(usize, Vec<u32>)> = Vec::new();
         let restricted = !self.services.is_empty() || self.stream.is_some();
         let services: Vec<bool> = file.directory.services.iter().map(|s| self.takes_service(s)).collect();
-        let runs = file.directory.runs.iter().filter(|run| {
-            services[run.service] && self.stream.is_none_or(|s| s == run.stream) && self.range.overlaps(run.time_min, run.time_max)
-        });
-        let ranges: Vec<_> = if restricted { runs.map(|run| run.start..run.start + run.rows).collect() } else { std::iter::once(0..file.rows()).collect() };
+        let runs =
+            file.directory.runs.iter().filter(|run| {
+                services[run.service] && self.stream.is_none_or(|s| s == run.stream) && self.range.overlaps(run.time_min, run.time_max)
+            });
+        let ranges: Vec<_> =
+            if restricted { runs.map(|run| run.start..run.start + run.rows).collect() } else { std::iter::once(0..file.rows()).collect() };
         let mut next = 0;
         for (number, block) in file.blocks.iter().enumerate() {
             let (time_min, time_max) = file.directory.blocks[number];
@@ -182,7 +192,11 @@ impl Plan {
             self.range.contains(min) && self.range.contains(max)
         };
         if !blocks.iter().all(inside) {
-            if self.cheap.is_empty() { second.insert(Kind::Time) } else { first.insert(Kind::Time) };
+            if self.cheap.is_empty() {
+                second.insert(Kind::Time)
+            } else {
+                first.insert(Kind::Time)
+            };
         }
         (first.into_iter().collect(), second.into_iter().collect())
     }
@@ -300,7 +314,9 @@ impl Part {
                         let answer = &mut answers[keys[row] as usize];
                         if *answer == 0 {
                             let text = values.value(keys[row] as usize);
-                            *answer = 1 + u8::from((!text.is_empty() || *field == Field::Service) && test.matches_value(field, &FieldValue::Text(text.into())));
+                            *answer = 1 + u8::from(
+                                (!text.is_empty() || *field == Field::Service) && test.matches_value(field, &FieldValue::Text(text.into())),
+                            );
                         }
                         *answer == 2
                     }
@@ -343,7 +359,10 @@ fn subtract(rows: &mut Vec<u32>, taken: &[u32]) {
 /// The ids of `trace_id:a,b`.
 fn trace_ids(test: &Test) -> Option<Vec<TraceId>> {
     let Test::Equal(values) = test else { return None };
-    values.iter().map(|value| if let Value::Text(text) = value { TraceId::from_hex(text.as_bytes()).filter(|id| !id.is_none()) } else { None }).collect()
+    values
+        .iter()
+        .map(|value| if let Value::Text(text) = value { TraceId::from_hex(text.as_bytes()).filter(|id| !id.is_none()) } else { None })
+        .collect()
 }
 
 fn attribute_kinds(field: &Field, file: &OpenFile, out: &mut BTreeSet<Kind>) {

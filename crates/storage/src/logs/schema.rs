@@ -120,7 +120,10 @@ fn data_type(kind: Kind, ty: ColumnType, repeats: bool, id: i32) -> DataType {
         Kind::Hex | Kind::Uuid => DataType::Binary,
         Kind::Vars | Kind::Tail => DataType::Utf8,
         Kind::Attributes => {
-            let entries = Fields::from(vec![with_id(Field::new("key", DataType::Utf8, false), id + 1), with_id(Field::new("value", DataType::Utf8, true), id + 2)]);
+            let entries = Fields::from(vec![
+                with_id(Field::new("key", DataType::Utf8, false), id + 1),
+                with_id(Field::new("value", DataType::Utf8, true), id + 2),
+            ]);
             DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false)
         }
         _ => match ty {
@@ -143,7 +146,15 @@ impl FileColumn {
         let repeats = repeats || !matches!(kind, Kind::Promoted(_));
         let required = matches!(
             kind,
-            Kind::Time | Kind::ObservedDelta | Kind::Service | Kind::Stream | Kind::Resource | Kind::SeverityNumber | Kind::Flags | Kind::Seq | Kind::Row
+            Kind::Time
+                | Kind::ObservedDelta
+                | Kind::Service
+                | Kind::Stream
+                | Kind::Resource
+                | Kind::SeverityNumber
+                | Kind::Flags
+                | Kind::Seq
+                | Kind::Row
         );
         let ty = data_type(kind, column.ty, repeats, column.id);
         let field = Arc::new(with_id(Field::new(&column.name, ty, !required), column.id));

@@ -141,7 +141,15 @@ fn time_of(direction: Direction, score: i64) -> i64 {
 
 impl LogsTable {
     /// The first `limit` records behind `after` that the plan takes, in order.
-    fn best(&self, snapshot: &Snapshot<LogBatch>, plan: &mut Plan, direction: Direction, limit: usize, after: Option<Key>, ctx: &QueryContext) -> Result<Vec<Found>, StorageError> {
+    fn best(
+        &self,
+        snapshot: &Snapshot<LogBatch>,
+        plan: &mut Plan,
+        direction: Direction,
+        limit: usize,
+        after: Option<Key>,
+        ctx: &QueryContext,
+    ) -> Result<Vec<Found>, StorageError> {
         if let Some(after) = after {
             match direction {
                 Direction::Backward => plan.range.end = plan.range.end.min(after.time.saturating_add(1)),
@@ -219,7 +227,14 @@ impl LogsTable {
         Ok(best.found)
     }
 
-    fn enqueue(&self, plan: &Plan, meta: &Arc<FileMeta>, direction: Direction, queue: &mut BinaryHeap<Queued>, ctx: &QueryContext) -> Result<(), StorageError> {
+    fn enqueue(
+        &self,
+        plan: &Plan,
+        meta: &Arc<FileMeta>,
+        direction: Direction,
+        queue: &mut BinaryHeap<Queued>,
+        ctx: &QueryContext,
+    ) -> Result<(), StorageError> {
         let Some(file) = self.open(meta)? else { return Ok(()) };
         let blocks = match plan.blocks(&file) {
             Ok(blocks) => blocks,
@@ -323,7 +338,10 @@ impl LogsTable {
 }
 
 fn not_an_id(text: &str) -> QueryError {
-    QueryError::Execution(format!("{:?} is not the id of a record: expected the id or cursor of an earlier answer", text.chars().take(80).collect::<String>()))
+    QueryError::Execution(format!(
+        "{:?} is not the id of a record: expected the id or cursor of an earlier answer",
+        text.chars().take(80).collect::<String>()
+    ))
 }
 
 /// Whether time and stream let a row of the head through.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, MapBuilder, MapFieldNames, RecordBatch, RecordBatchOptions, StringBuilder, StringDictionaryBuilder, TimestampNanosecondArray, UInt8Array,
+    ArrayRef, MapBuilder, MapFieldNames, RecordBatch, RecordBatchOptions, StringBuilder, StringDictionaryBuilder, TimestampNanosecondArray,
+    UInt8Array,
 };
 use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use skopos_model::{AttrValue, Severity};
@@ -35,7 +36,18 @@ fn data_type(column: &str) -> DataType {
 }
 
 fn is_nullable(column: &str) -> bool {
-    !matches!(column, "time" | "observed_time" | "service_name" | "severity_number" | "severity_text" | "body" | "trace_flags" | "attributes" | "resource_attributes")
+    !matches!(
+        column,
+        "time"
+            | "observed_time"
+            | "service_name"
+            | "severity_number"
+            | "severity_text"
+            | "body"
+            | "trace_flags"
+            | "attributes"
+            | "resource_attributes"
+    )
 }
 
 fn kinds(column: &str, file: &OpenFile, out: &mut BTreeSet<Kind>) {
@@ -180,7 +192,8 @@ impl Scan for LogsTable {
             ctx.check()?;
             ctx.stats.add_rows(head.rows as u64);
             let records = (0..head.rows).map(|row| HeadRecord { batch: &head.batch, seq: head.seq, row });
-            let records: Vec<_> = records.filter(|r| head_takes(&plan, r) && (plan.compiled.is_all() || plan.compiled.matches(&Filtered(r)))).collect();
+            let records: Vec<_> =
+                records.filter(|r| head_takes(&plan, r) && (plan.compiled.is_all() || plan.compiled.matches(&Filtered(r)))).collect();
             for part in records.chunks(BATCH_ROWS) {
                 if !emit(batch(columns, &schema, part)?)? {
                     return Ok(());

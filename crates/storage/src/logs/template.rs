@@ -143,7 +143,8 @@ pub(super) fn split(body: &[u8], parts: &mut Parts) -> bool {
             at += 1;
         }
         let run = &line[start..at];
-        if run.len() >= 8 && line.get(at) == Some(&b'-')
+        if run.len() >= 8
+            && line.get(at) == Some(&b'-')
             && let Some(bytes) = uuid_bytes(&line[at - 8..])
         {
             let after = at - 8 + 36;
@@ -247,7 +248,11 @@ mod tests {
             let mut out = Vec::new();
             rebuild(&parts.template, &parts.vars, &parts.hex, &parts.uuid, &body.as_bytes()[parts.tail..], &mut out);
             assert_eq!(String::from_utf8_lossy(&out), body);
-            let template = String::from_utf8_lossy(&parts.template).replace('\u{1}', "<n>").replace('\u{2}', "<h>").replace('\u{3}', "<u>").replace('\u{4}', "<w>");
+            let template = String::from_utf8_lossy(&parts.template)
+                .replace('\u{1}', "<n>")
+                .replace('\u{2}', "<h>")
+                .replace('\u{3}', "<u>")
+                .replace('\u{4}', "<w>");
             (template, String::from_utf8_lossy(&parts.vars).into_owned())
         })
     }

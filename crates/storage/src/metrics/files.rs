@@ -72,9 +72,7 @@ impl Sink {
             let path = format!("{table}/l{level}-{seq_min:x}-{seq_max:x}-{number}.parquet");
             match blobs.create(&path) {
                 Ok(writer) => return Ok(Self { writer, tail: Vec::with_capacity(16), path, origin }),
-                Err(StorageError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::AlreadyExists && number < NAMES_MAX =>
-                {
+                Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists && number < NAMES_MAX => {
                     number += 1;
                 }
                 Err(e) => return Err(e),
@@ -136,11 +134,7 @@ pub(super) fn column_bytes(groups: &[RowGroupMetaData], leaves: std::ops::Range<
 
 /// Properties of the small tables (series, exemplars, metadata).
 pub(super) fn small_properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(zstd(3))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_created_by("skopos".to_owned())
-        .build()
+    WriterProperties::builder().set_compression(zstd(3)).set_statistics_enabled(EnabledStatistics::Chunk).set_created_by("skopos".to_owned()).build()
 }
 
 /// zstd at a level the format knows.
@@ -161,19 +155,14 @@ pub(super) fn series_stats(column_id: i32, rows: impl Iterator<Item = SeriesId>,
 }
 
 /// Writes Arrow batches of a small table as a file and returns the sink and the size of each top-level column.
-pub(super) fn write_small(
-    blobs: &dyn Blobs,
-    origin: Origin,
-    batches: &[arrow::array::RecordBatch],
-) -> Result<(Sink, Vec<u64>), StorageError> {
+pub(super) fn write_small(blobs: &dyn Blobs, origin: Origin, batches: &[arrow::array::RecordBatch]) -> Result<(Sink, Vec<u64>), StorageError> {
     let what = "cannot encode a metrics table";
     let sink = Sink::create(blobs, origin)?;
-    let schema = batches.first().map(arrow::array::RecordBatch::schema).ok_or_else(|| StorageError::Format {
-        what,
-        reason: format!("no rows for {}", origin.table),
-    })?;
-    let mut writer =
-        ArrowWriter::try_new(sink, std::sync::Arc::clone(&schema), Some(small_properties())).map_err(format_error(what))?;
+    let schema = batches
+        .first()
+        .map(arrow::array::RecordBatch::schema)
+        .ok_or_else(|| StorageError::Format { what, reason: format!("no rows for {}", origin.table) })?;
+    let mut writer = ArrowWriter::try_new(sink, std::sync::Arc::clone(&schema), Some(small_properties())).map_err(format_error(what))?;
     for batch in batches {
         writer.write(batch).map_err(format_error(what))?;
     }

@@ -69,7 +69,6 @@ impl Buffer {
             out.add(times, values);
         }
     }
-
 }
 
 /// Buffers used again while reading.

@@ -77,13 +77,7 @@ fn checked<T>(table: &MetricsTable, file: &FileMeta, result: Result<T, StorageEr
     })
 }
 
-fn samples(
-    table: &MetricsTable,
-    inputs: &[Arc<FileMeta>],
-    cutoff: i64,
-    blobs: &dyn Blobs,
-    origin: Origin,
-) -> Result<Option<NewFile>, StorageError> {
+fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs, origin: Origin) -> Result<Option<NewFile>, StorageError> {
     let start = first_kept(cutoff);
     let mut open: Vec<Arc<SamplesFile>> = Vec::with_capacity(inputs.len());
     for meta in inputs {

@@ -34,11 +34,7 @@ pub(super) struct Size {
 
 impl Size {
     fn with(self, other: Self) -> Self {
-        Self {
-            rows: self.rows + other.rows,
-            time_min: self.time_min.min(other.time_min),
-            time_max: self.time_max.max(other.time_max),
-        }
+        Self { rows: self.rows + other.rows, time_min: self.time_min.min(other.time_min), time_max: self.time_max.max(other.time_max) }
     }
 
     fn fits(self) -> bool {

@@ -71,9 +71,8 @@ fn footer(meta: &FileMeta, reader: &BlobReader) -> Result<Arc<ParquetMetaData>, 
     if let Some(known) = meta.footer.get() {
         return Ok(Arc::clone(known));
     }
-    let parsed = catch_unwind(AssertUnwindSafe(|| {
-        ParquetMetaDataReader::new().with_offset_index_policy(PageIndexPolicy::Optional).parse_and_finish(reader)
-    }));
+    let parsed =
+        catch_unwind(AssertUnwindSafe(|| ParquetMetaDataReader::new().with_offset_index_policy(PageIndexPolicy::Optional).parse_and_finish(reader)));
     let parsed = match parsed {
         Ok(Ok(parsed)) => Arc::new(parsed),
         Ok(Err(e)) => return Err(damaged(meta, format!("footer: {e}"))),
@@ -293,9 +292,10 @@ impl RunCursor {
         }
         let mut at = 0;
         for same in e.chunk_by(|a, b| a == b) {
-            let exponent = u8::try_from(same[0]).ok().filter(|e| *e <= EXPONENT_MAX).ok_or_else(|| {
-                parquet::errors::ParquetError::General(format!("exponent {} is not one of 0 to {EXPONENT_MAX}", same[0]))
-            })?;
+            let exponent = u8::try_from(same[0])
+                .ok()
+                .filter(|e| *e <= EXPONENT_MAX)
+                .ok_or_else(|| parquet::errors::ParquetError::General(format!("exponent {} is not one of 0 to {EXPONENT_MAX}", same[0])))?;
             extend_values(&d[at..at + same.len()], exponent, values);
             at += same.len();
         }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use skopos_model::{Labels, SeriesId};
-use skopos_query::QueryError;
 use skopos_query::QueryContext;
+use skopos_query::QueryError;
 use skopos_query::metrics::Matcher;
 
 /// Series of one page of codes.
@@ -274,12 +274,10 @@ impl Registry {
         let build = || Arc::new(self.pairs(series).collect::<Labels>());
         match self.labels.get(series as usize) {
             // Over the limit nothing more is kept; the next new series lets all go.
-            Some(slot) if slot.get().is_some() || self.labels_kept.load(Ordering::Relaxed) <= LABELS_KEPT_MAX => {
-                Arc::clone(slot.get_or_init(|| {
-                    self.labels_kept.fetch_add(1, Ordering::Relaxed);
-                    build()
-                }))
-            }
+            Some(slot) if slot.get().is_some() || self.labels_kept.load(Ordering::Relaxed) <= LABELS_KEPT_MAX => Arc::clone(slot.get_or_init(|| {
+                self.labels_kept.fetch_add(1, Ordering::Relaxed);
+                build()
+            })),
             _ => build(),
         }
     }
@@ -404,8 +402,7 @@ mod tests {
     fn check(matchers: &[(&str, MatchOp, &str)], expected: &[u32]) {
         let r = registry();
         let ctx = QueryContext::new(QueryLimits::default(), Instant::now());
-        let matchers: Vec<Matcher> =
-            matchers.iter().map(|(n, op, v)| Matcher::new(*n, *op, *v).expect("a matcher")).collect();
+        let matchers: Vec<Matcher> = matchers.iter().map(|(n, op, v)| Matcher::new(*n, *op, *v).expect("a matcher")).collect();
         assert_eq!(r.matching(&matchers, &ctx).expect("in time"), expected, "{matchers:?}");
     }
 

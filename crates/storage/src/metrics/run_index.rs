@@ -55,11 +55,12 @@ impl RunIndex {
             let mut ends: Vec<(i64, u32)> = self.runs.iter().map(|r| (key(r), r.count)).collect();
             ends.sort_unstable();
             let mut passed = 0;
-            ends.iter().find(|(_, count)| {
-                passed += u64::from(*count);
-                passed > spare
-            })
-            .map_or(0, |(end, _)| *end)
+            ends.iter()
+                .find(|(_, count)| {
+                    passed += u64::from(*count);
+                    passed > spare
+                })
+                .map_or(0, |(end, _)| *end)
         };
         // Negated, the newest comes first.
         (bound(&|r| r.first), -bound(&|r| -r.last))

@@ -97,7 +97,12 @@ fn millis(range: TimeRange) -> Option<(i64, i64)> {
     (start <= end).then_some((start, end))
 }
 
-fn batch(schema: &Schema, columns: &[&str], rows: usize, array: impl Fn(&str) -> Result<ArrayRef, StorageError>) -> Result<RecordBatch, StorageError> {
+fn batch(
+    schema: &Schema,
+    columns: &[&str],
+    rows: usize,
+    array: impl Fn(&str) -> Result<ArrayRef, StorageError>,
+) -> Result<RecordBatch, StorageError> {
     let mut fields = Vec::with_capacity(columns.len());
     let mut arrays = Vec::with_capacity(columns.len());
     for name in columns {

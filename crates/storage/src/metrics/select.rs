@@ -133,7 +133,13 @@ impl Queryable for MetricsTable {
         Ok(self.registry.read().values_of(label, &ids))
     }
 
-    fn exemplars(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<(Arc<Labels>, Vec<Exemplar>)>, QueryError> {
+    fn exemplars(
+        &self,
+        matchers: &[Vec<Matcher>],
+        start: i64,
+        end: i64,
+        ctx: &QueryContext,
+    ) -> Result<Vec<(Arc<Labels>, Vec<Exemplar>)>, QueryError> {
         let ids = self.matching_any(matchers, ctx)?;
         let is_wanted = |(id, e): &&(SeriesId, Exemplar)| start <= e.timestamp && e.timestamp <= end && ids.binary_search(&id.0).is_ok();
         let (files, mut rows) = {

@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int32Array, MapArray, RecordBatch, StringArray, StringBuilder,
-    StructArray, TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int32Array, MapArray, RecordBatch, StringArray, StringBuilder, StructArray,
+    TimestampMillisecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int32Type, Schema, TimeUnit, TimestampMillisecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use skopos_model::{Exemplar, Labels, MetricKind, MetricMetadata, SeriesId, SpanId, TraceId};
 use skopos_model::labels::METRIC_NAME;
+use skopos_model::{Exemplar, Labels, MetricKind, MetricMetadata, SeriesId, SpanId, TraceId};
 
 use crate::blob::{BlobReader, Blobs};
 use crate::error::StorageError;
@@ -100,10 +100,7 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn get<T: 'a>(&self, name: &str, cast: impl Fn(&'a dyn Array) -> Option<&'a T>) -> Result<&'a T, StorageError> {
         let column = self.batch.column_by_name(name).and_then(|c| cast(c.as_ref()));
-        column.ok_or_else(|| StorageError::Damaged {
-            path: self.path.to_owned(),
-            reason: format!("no column {name:?} of the expected type"),
-        })
+        column.ok_or_else(|| StorageError::Damaged { path: self.path.to_owned(), reason: format!("no column {name:?} of the expected type") })
     }
 
     fn series(&self) -> Result<&'a Int32Array, StorageError> {
@@ -145,11 +142,8 @@ pub(super) mod series {
     /// a disk syncs.
     pub(in super::super) fn rows(registry: &Registry, ids: &[u32]) -> Result<Vec<RecordBatch>, StorageError> {
         let map = map_field(3, "labels");
-        let schema = Arc::new(Schema::new(vec![
-            field(1, "series_id", DataType::Int32, false),
-            field(2, "metric_name", DataType::Utf8, false),
-            map.clone(),
-        ]));
+        let schema =
+            Arc::new(Schema::new(vec![field(1, "series_id", DataType::Int32, false), field(2, "metric_name", DataType::Utf8, false), map.clone()]));
         let mut batches = Vec::new();
         for part in ids.chunks(BATCH_ROWS) {
             let mut names = StringBuilder::new();
@@ -172,11 +166,7 @@ pub(super) mod series {
     pub(in super::super) fn write(blobs: &dyn Blobs, origin: Origin, ids: &[u32], batches: &[RecordBatch]) -> Result<NewFile, StorageError> {
         let (sink, sizes) = write_small(blobs, origin, batches)?;
         let rows = ids.len();
-        let columns = vec![
-            series_stats(1, ids.iter().map(|id| SeriesId(*id)), sizes[0]),
-            plain(2, rows, 0, sizes[1]),
-            plain(3, rows, 0, sizes[2]),
-        ];
+        let columns = vec![series_stats(1, ids.iter().map(|id| SeriesId(*id)), sizes[0]), plain(2, rows, 0, sizes[1]), plain(3, rows, 0, sizes[2])];
         let extra = serde_json::json!({ "series_max": ids.last() });
         sink.finish(rows as u64, ALWAYS, columns, extra)
     }

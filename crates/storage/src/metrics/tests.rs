@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use skopos_model::{
-    Exemplar, Labels, MetricKind, MetricMetadata, SampleBatch, SeriesResolver, SpanId, TimeSeries, TraceId,
-};
 use skopos_model::labels::METRIC_NAME;
 use skopos_model::metric::STALE_NAN_BITS;
+use skopos_model::{Exemplar, Labels, MetricKind, MetricMetadata, SampleBatch, SeriesResolver, SpanId, TimeSeries, TraceId};
 use skopos_query::metrics::{MatchOp, Matcher, Queryable, Select};
 use skopos_query::{QueryContext, QueryError, QueryLimits};
 
@@ -167,10 +165,7 @@ impl Store {
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<(Labels, Vec<(i64, u64)>)> {
         let select = Select { matchers, start, end, grouping: None };
         let found = self.table.select(&select, &ctx()).expect("selected");
-        found
-            .into_iter()
-            .map(|s| ((*s.labels).clone(), s.timestamps.iter().copied().zip(s.values.iter().map(|v| v.to_bits())).collect()))
-            .collect()
+        found.into_iter().map(|s| ((*s.labels).clone(), s.timestamps.iter().copied().zip(s.values.iter().map(|v| v.to_bits())).collect())).collect()
     }
 }
 
@@ -245,7 +240,8 @@ fn simulate(seed: u64, steps: usize) {
             0..=11 => {
                 // Scrapes of a few rounds at once, so that chunks fill up.
                 let rounds = if rng.u8(..6) == 0 { 150 } else { rng.i64(1..5) };
-                let mut batch: Vec<TimeSeries> = (0..rng.usize(1..12)).map(|_| TimeSeries { labels: random_labels(rng), ..TimeSeries::default() }).collect();
+                let mut batch: Vec<TimeSeries> =
+                    (0..rng.usize(1..12)).map(|_| TimeSeries { labels: random_labels(rng), ..TimeSeries::default() }).collect();
                 for series in &mut batch {
                     let kind = rng.u8(..3);
                     for round in 0..rounds {
@@ -375,13 +371,8 @@ fn series_scraped_together_share_their_times() {
 #[test]
 fn metadata_and_exemplars_survive_flush_merge_and_restart() {
     let meta = |help: &str| MetricMetadata { family: "up".into(), kind: MetricKind::Gauge, help: help.into(), unit: "".into() };
-    let exemplar = |t: i64| Exemplar {
-        timestamp: t,
-        value: 0.25,
-        trace_id: TraceId([7; 16]),
-        span_id: SpanId::NONE,
-        labels: Labels::new([("user", "u1")]),
-    };
+    let exemplar =
+        |t: i64| Exemplar { timestamp: t, value: 0.25, trace_id: TraceId([7; 16]), span_id: SpanId::NONE, labels: Labels::new([("user", "u1")]) };
     let mut store = Store::new(StoreOptions::new(""));
     for (round, help) in ["old", "new"].into_iter().enumerate() {
         let t = round as i64 * 1000;
@@ -497,7 +488,8 @@ impl Fleet {
                 ("cluster", "eu-1".to_owned()),
             ];
             match kind {
-                0..12 => pairs.extend([(METRIC_NAME, "http_request_duration_seconds_bucket".to_owned()), ("le", format!("{}", 0.005 * f64::from(1 << kind)))]),
+                0..12 => pairs
+                    .extend([(METRIC_NAME, "http_request_duration_seconds_bucket".to_owned()), ("le", format!("{}", 0.005 * f64::from(1 << kind)))]),
                 12..20 => pairs.extend([(METRIC_NAME, "http_requests_total".to_owned()), ("code", format!("{}", 200 + kind))]),
                 20..24 => pairs.extend([(METRIC_NAME, "cpu_seconds_total".to_owned()), ("mode", format!("m{kind}"))]),
                 _ => pairs.extend([(METRIC_NAME, "memory_bytes".to_owned()), ("area", format!("a{kind}"))]),
@@ -555,7 +547,8 @@ fn figures() {
         if round == 7 {
             // One of each of what else the files hold.
             let mut odd = up("odd", &[(1_000, f64::from_bits(STALE_NAN_BITS)), (2_000, 1.0 / 3.0), (3_000, -0.0), (4_000, 12.5)]);
-            odd.exemplars = vec![Exemplar { timestamp: 5, value: 2.5, trace_id: TraceId([0xab; 16]), span_id: SpanId([1; 8]), labels: Labels::default() }];
+            odd.exemplars =
+                vec![Exemplar { timestamp: 5, value: 2.5, trace_id: TraceId([0xab; 16]), span_id: SpanId([1; 8]), labels: Labels::default() }];
             let meta = MetricMetadata { family: "up".into(), kind: MetricKind::Gauge, help: "whether it is up".into(), unit: "".into() };
             store.table.append_series(vec![odd], vec![meta], round as u64 + 1, 1);
         }

@@ -173,10 +173,8 @@ impl SamplesWriter {
             self.nan |= group.value[group.value.len() - floats..].iter().any(|v| v.is_nan());
         }
         self.floats += floats as u64;
-        let count32 = u32::try_from(count).map_err(|_| StorageError::Format {
-            what: WHAT,
-            reason: format!("series {series} has {count} samples in one file, at most 2^32 fit"),
-        })?;
+        let count32 = u32::try_from(count)
+            .map_err(|_| StorageError::Format { what: WHAT, reason: format!("series {series} has {count} samples in one file, at most 2^32 fit") })?;
         self.runs.push(Run { series, row: self.rows, count: count32, first, last, floats: floats > 0 });
         self.rows += count as u64;
         self.time_min = self.time_min.min(first);
@@ -190,7 +188,11 @@ impl SamplesWriter {
     }
 
     fn write_group(&mut self) -> Result<(), StorageError> {
-        fn column<T: DataType>(out: &mut SerializedRowGroupWriter<'_, Sink>, values: &[T::T], defined: Option<&[i16]>) -> parquet::errors::Result<()> {
+        fn column<T: DataType>(
+            out: &mut SerializedRowGroupWriter<'_, Sink>,
+            values: &[T::T],
+            defined: Option<&[i16]>,
+        ) -> parquet::errors::Result<()> {
             if let Some(mut writer) = out.next_column()? {
                 writer.typed::<T>().write_batch(values, defined, None)?;
                 writer.close()?;

@@ -115,8 +115,7 @@ impl fmt::Debug for ScanExec {
 
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<Cow<'_, str>> =
-            self.properties.eq_properties.schema().fields().iter().map(|c| Cow::Borrowed(c.name().as_str())).collect();
+        let columns: Vec<Cow<'_, str>> = self.properties.eq_properties.schema().fields().iter().map(|c| Cow::Borrowed(c.name().as_str())).collect();
         write!(f, "ScanExec: {} columns=[{}] filter=[{}]", self.name, columns.join(", "), self.pushed.filter)?;
         let range = self.pushed.range;
         if range != skopos_query::TimeRange::ALL {
@@ -139,10 +138,7 @@ impl ExecutionPlan for ScanExec {
         Vec::new()
     }
 
-    fn apply_expressions(
-        &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 

@@ -56,8 +56,7 @@ fn answers_are_those_of_a_look_at_every_span() {
     let mut spans: Vec<_> = all.iter().filter(|s| s.trace_id == one.trace_id).collect();
     spans.sort_by_key(|s| (s.start, s.span_id));
     let parent = |s: &skopos_query::traces::SpanRow| if s.parent_span_id.is_none() { Value::Null } else { json!(s.parent_span_id.to_hex()) };
-    let expected: Vec<Vec<Value>> =
-        spans.iter().map(|s| vec![json!(s.span_id.to_hex()), parent(s), json!(s.name), json!(s.kind.as_str())]).collect();
+    let expected: Vec<Vec<Value>> = spans.iter().map(|s| vec![json!(s.span_id.to_hex()), parent(s), json!(s.name), json!(s.kind.as_str())]).collect();
     assert_eq!(rows(&sql, &text), expected);
 
     let of_route = all.iter().filter(|s| s.attributes.get("http.route") == Some(&json!("/pay"))).count();
@@ -84,7 +83,10 @@ fn answers_are_those_of_a_look_at_every_span() {
 fn values_are_written_for_a_browser() {
     let (fixture, sql) = fixture();
     let span = fixture.all.iter().find(|s| s.attributes.contains_key("cache.hit")).expect("some have it");
-    let text = format!("SELECT start_time, attributes, 9007199254740993, X'0aff', CAST('NaN' AS DOUBLE), [1, NULL] FROM spans WHERE span_id = '{}'", span.span_id);
+    let text = format!(
+        "SELECT start_time, attributes, 9007199254740993, X'0aff', CAST('NaN' AS DOUBLE), [1, NULL] FROM spans WHERE span_id = '{}'",
+        span.span_id
+    );
     let result = run(&sql, &text).expect("runs");
     let types: Vec<&str> = result.columns.iter().map(|c| c.ty.as_str()).collect();
     assert_eq!(types, ["TIMESTAMP", "MAP(VARCHAR, VARCHAR)", "BIGINT", "BLOB", "DOUBLE", "BIGINT[]"]);
@@ -174,7 +176,8 @@ fn limits_hold() {
     let error = run_with(&sql, "SELECT count(*) FROM spans", QueryContext::new(limits, Instant::now())).expect_err("no time");
     assert!(matches!(error, QueryError::Timeout { .. }), "{error:?}");
 
-    let text = "SELECT count(*) FROM (SELECT array_agg(a.attributes) FROM spans a, spans b, spans c, others d GROUP BY a.span_id, b.span_id, c.span_id)";
+    let text =
+        "SELECT count(*) FROM (SELECT array_agg(a.attributes) FROM spans a, spans b, spans c, others d GROUP BY a.span_id, b.span_id, c.span_id)";
     let limits = QueryLimits { timeout: Duration::from_secs(20), ..QueryLimits::default() };
     let error = run_with(&sql, text, QueryContext::new(limits, Instant::now())).expect_err("too large");
     assert!(matches!(error, QueryError::Limit { limit: "sql_memory_bytes_max", .. } | QueryError::Timeout { .. }), "{error:?}");

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int64Array, MapArray, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int64Array, MapArray, RecordBatch, StringArray,
+};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType, UInt8Type};
 use memchr::memmem;
@@ -10,8 +12,8 @@ use skopos_model::{AttrColumn, AttrType, AttrValue, AttrValues, SpanBatch, SpanI
 use skopos_query::filter::{Field, FieldValue, Row};
 
 use super::columns::{
-    ATTRIBUTE_TYPES, ATTRIBUTES, DURATION, ENVIRONMENT, FLAGS, KIND, NAME, PARENT, RESOURCE, SCOPE, SERVICE, SPAN_ID, START, STATUS,
-    TRACE_ID, type_of_letter,
+    ATTRIBUTE_TYPES, ATTRIBUTES, DURATION, ENVIRONMENT, FLAGS, KIND, NAME, PARENT, RESOURCE, SCOPE, SERVICE, SPAN_ID, START, STATUS, TRACE_ID,
+    type_of_letter,
 };
 
 /// Types in the order in which they win when a span has one key with several types.
@@ -441,12 +443,8 @@ impl<'a> Access<'a> {
         };
         match field {
             Field::Service => resources(|r| some_text(&r.service_name)),
-            Field::Environment => {
-                resources(|r| r.environment().filter(|e| !e.is_empty()).map(FieldValue::Text))
-            }
-            Field::Scope => {
-                Self::Codes(Codes::Numbers(&batch.scope), batch.scopes.iter().map(|s| some_text(&s.name)).collect())
-            }
+            Field::Environment => resources(|r| r.environment().filter(|e| !e.is_empty()).map(FieldValue::Text)),
+            Field::Scope => Self::Codes(Codes::Numbers(&batch.scope), batch.scopes.iter().map(|s| some_text(&s.name)).collect()),
             _ => Self::Texts(Texts::Column(&batch.name)),
         }
     }
@@ -455,17 +453,12 @@ impl<'a> Access<'a> {
         let (own, map, resource) = match block {
             Block::Head(batch) => {
                 let own = TYPE_ORDER.iter().filter_map(|ty| Some((*ty, Own::Sparse(batch.attributes.column(key, *ty)?))));
-                let values: Vec<_> = batch
-                    .resources
-                    .iter()
-                    .map(|r| r.attributes.iter().find(|(k, _)| &**k == key).map(|(_, v)| value_of(v)))
-                    .collect();
+                let values: Vec<_> =
+                    batch.resources.iter().map(|r| r.attributes.iter().find(|(k, _)| &**k == key).map(|(_, v)| value_of(v))).collect();
                 (own.collect::<Vec<_>>(), None, Some((Codes::Numbers(&batch.resource), values)))
             }
             Block::File(batch) => {
-                let own = TYPE_ORDER.iter().filter_map(|ty| {
-                    Some((*ty, Own::of(batch.column_by_name(&promoted_name(key, *ty))?, *ty)?))
-                });
+                let own = TYPE_ORDER.iter().filter_map(|ty| Some((*ty, Own::of(batch.column_by_name(&promoted_name(key, *ty))?, *ty)?)));
                 let resource = match batch.column_by_name(RESOURCE).and_then(Texts::of) {
                     Some(Texts::Dictionary(array, values)) => {
                         let values: Vec<_> = (0..values.len()).map(|at| resource_value(values.value(at), key)).collect();
@@ -525,11 +518,7 @@ impl<'a> FreeText<'a> {
                     promoted_key(field.name()).filter(|(_, ty)| *ty == AttrType::Str)?;
                     Own::of(column, AttrType::Str)
                 });
-                Self {
-                    name: batch.column_by_name(NAME).and_then(Texts::of),
-                    columns: text.collect(),
-                    map: MapAccess::of(batch),
-                }
+                Self { name: batch.column_by_name(NAME).and_then(Texts::of), columns: text.collect(), map: MapAccess::of(batch) }
             }
         }
     }
@@ -544,10 +533,7 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(block: Block<'a>, fields: &[Field], text: bool) -> Self {
-        Self {
-            fields: fields.iter().map(|f| (f.clone(), Access::new(block, f))).collect(),
-            text: text.then(|| FreeText::new(block)),
-        }
+        Self { fields: fields.iter().map(|f| (f.clone(), Access::new(block, f))).collect(), text: text.then(|| FreeText::new(block)) }
     }
 
     pub(super) fn access(&self, field: &Field) -> &Access<'a> {

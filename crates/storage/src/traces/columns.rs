@@ -95,10 +95,7 @@ pub(super) fn arrow_type(column: &Column, dictionary: bool) -> DataType {
         ColumnType::TimestampNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
         ColumnType::TimestampMs => DataType::Timestamp(TimeUnit::Millisecond, None),
         ColumnType::MapVarchar => {
-            let entries = Fields::from(vec![
-                field("key", DataType::Utf8, false, column.id + 1),
-                field("value", DataType::Utf8, true, column.id + 2),
-            ]);
+            let entries = Fields::from(vec![field("key", DataType::Utf8, false, column.id + 1), field("value", DataType::Utf8, true, column.id + 2)]);
             DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
         }
     }
@@ -170,14 +167,9 @@ pub(super) fn view(columns: &[Column]) -> View {
     let attributes = if keys.is_empty() {
         ATTRIBUTES.to_owned()
     } else {
-        let entries: Vec<String> = keys
-            .iter()
-            .map(|(key, values)| format!("{{'key': {}, 'value': COALESCE({})}}", quoted(key, '\''), values.join(", ")))
-            .collect();
-        format!(
-            "map_concat({ATTRIBUTES}, map_from_entries(list_filter([{}], lambda x: x.value IS NOT NULL)))",
-            entries.join(", ")
-        )
+        let entries: Vec<String> =
+            keys.iter().map(|(key, values)| format!("{{'key': {}, 'value': COALESCE({})}}", quoted(key, '\''), values.join(", "))).collect();
+        format!("map_concat({ATTRIBUTES}, map_from_entries(list_filter([{}], lambda x: x.value IS NOT NULL)))", entries.join(", "))
     };
     let kinds = [(1, "internal"), (2, "server"), (3, "client"), (4, "producer"), (5, "consumer")];
     let columns: Vec<String> = public_schema().fields().iter().map(|f| f.name().clone()).collect();

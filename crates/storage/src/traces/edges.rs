@@ -229,10 +229,7 @@ fn linked(json: &str) -> Vec<(TraceId, SpanId)> {
     }
     let links: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
     let id = |link: &serde_json::Value, key: &str| link.get(key).and_then(|v| v.as_str()).map(str::to_owned);
-    links
-        .iter()
-        .filter_map(|link| Some((id(link, "trace_id")?.parse().ok()?, id(link, "span_id")?.parse().ok()?)))
-        .collect()
+    links.iter().filter_map(|link| Some((id(link, "trace_id")?.parse().ok()?, id(link, "span_id")?.parse().ok()?))).collect()
 }
 
 /// Attributes that say what is on the other side.

@@ -12,8 +12,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use skopos_model::{AttrColumn, AttrType, AttrValue, AttrValues, Resource, SpanBatch, SpanId, StrColumn};
 
 use super::columns::{
-    ATTRIBUTE_TYPES, ATTRIBUTES, DURATION, ENVIRONMENT, EVENTS, FLAGS, KIND, LINKS, NAME, PARENT, RESOURCE, SCOPE, SCOPE_VERSION, SERVICE,
-    SPAN_ID, START, STATUS, STATUS_MESSAGE, TRACE_ID, TRACE_STATE, arrow_schema, arrow_type, type_letter,
+    ATTRIBUTE_TYPES, ATTRIBUTES, DURATION, ENVIRONMENT, EVENTS, FLAGS, KIND, LINKS, NAME, PARENT, RESOURCE, SCOPE, SCOPE_VERSION, SERVICE, SPAN_ID,
+    START, STATUS, STATUS_MESSAGE, TRACE_ID, TRACE_STATE, arrow_schema, arrow_type, type_letter,
 };
 use super::order::{self, Key};
 use super::write::{Origin, SpanWriter, format_error};
@@ -61,8 +61,7 @@ fn promote(batches: &[Arc<HeadBatch<SpanBatch>>], schema: &Schema) {
 /// A resource's attributes as JSON text, types kept.
 pub(super) fn resource_json(resource: &Resource) -> String {
     let value = |v: &AttrValue| super::rows::attr_json(v);
-    let map: serde_json::Map<String, serde_json::Value> =
-        resource.attributes.iter().map(|(k, v)| (k.to_string(), value(v))).collect();
+    let map: serde_json::Map<String, serde_json::Value> = resource.attributes.iter().map(|(k, v)| (k.to_string(), value(v))).collect();
     serde_json::Value::Object(map).to_string()
 }
 
@@ -149,11 +148,8 @@ pub(super) fn encode(batches: &[Arc<HeadBatch<SpanBatch>>], schema: &Schema, blo
     };
     let columns: Vec<Column> = schema.columns().into_iter().filter(used).collect();
     let arrow = arrow_schema(&columns, is_dictionary);
-    let origin = Origin {
-        seq_min: batches.iter().map(|b| b.seq).min().unwrap_or(0),
-        seq_max: batches.iter().map(|b| b.seq).max().unwrap_or(0),
-        level: 0,
-    };
+    let origin =
+        Origin { seq_min: batches.iter().map(|b| b.seq).min().unwrap_or(0), seq_max: batches.iter().map(|b| b.seq).max().unwrap_or(0), level: 0 };
     let mut writer = SpanWriter::new(blobs, origin, columns.clone(), &arrow)?;
     let mut gather = Gather::new(batches, &columns);
     for group in order::cut(&traces) {
@@ -187,10 +183,8 @@ impl<'b> Gather<'b> {
         }
         let own: std::collections::HashSet<(&str, AttrType)> =
             columns.iter().filter_map(|c| c.attribute.as_ref()).map(|(k, t)| (k.as_str(), *t)).collect();
-        let rest = batches
-            .iter()
-            .map(|b| b.batch.attributes.columns().iter().filter(|c| !own.contains(&(&*c.key, c.values.ty()))).collect())
-            .collect();
+        let rest =
+            batches.iter().map(|b| b.batch.attributes.columns().iter().filter(|c| !own.contains(&(&*c.key, c.values.ty()))).collect()).collect();
         Self { batches, shared: Shared::new(batches), offsets, rest, place: vec![NONE; rows], slots: Vec::new() }
     }
 
@@ -248,9 +242,9 @@ impl<'b> Gather<'b> {
         for key in rows {
             bytes.extend_from_slice(id(self.spans(key), key.row as usize));
         }
-        let nulls = nullable.then(|| NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), |at| {
-            bytes[at * width as usize..][..width as usize] != SpanId::NONE.0[..]
-        })));
+        let nulls = nullable.then(|| {
+            NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), |at| bytes[at * width as usize..][..width as usize] != SpanId::NONE.0[..]))
+        });
         let array = FixedSizeBinaryArray::try_new(width, Buffer::from_vec(bytes), nulls).map_err(format_error("cannot lay out ids"))?;
         Ok(Arc::new(array))
     }
@@ -352,19 +346,16 @@ impl<'b> Gather<'b> {
         };
         let arrays: Vec<ArrayRef> = vec![Arc::new(keys.finish()), Arc::new(values.finish())];
         let entries = StructArray::try_new(fields.clone(), arrays, None).map_err(format_error("cannot lay out attributes"))?;
-        let map = MapArray::try_new(field, OffsetBuffer::new(offsets.into()), entries, None, false)
-            .map_err(format_error("cannot lay out attributes"))?;
+        let map =
+            MapArray::try_new(field, OffsetBuffer::new(offsets.into()), entries, None, false).map_err(format_error("cannot lay out attributes"))?;
         Ok((Arc::new(map), Arc::new(types.finish())))
     }
 }
 
 fn dictionary(codes: &Int32Array, values: &ArrayRef) -> Result<ArrayRef, StorageError> {
     // A missing value is a null code, not the code of a null: readers count on it.
-    let codes: Int32Array = if values.null_count() == 0 {
-        codes.clone()
-    } else {
-        codes.iter().map(|code| code.filter(|c| values.is_valid(*c as usize))).collect()
-    };
+    let codes: Int32Array =
+        if values.null_count() == 0 { codes.clone() } else { codes.iter().map(|code| code.filter(|c| values.is_valid(*c as usize))).collect() };
     let array = DictionaryArray::try_new(codes, Arc::clone(values)).map_err(format_error("cannot lay out spans"))?;
     Ok(Arc::new(array))
 }

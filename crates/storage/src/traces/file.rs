@@ -11,8 +11,8 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
-use parquet::file::metadata::ParquetMetaData;
 use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 use skopos_model::TraceId;
@@ -51,12 +51,9 @@ fn read_schema(metadata: &ParquetMetaData, plain: &SchemaRef) -> SchemaRef {
     let fields = plain.fields().iter().enumerate().map(|(root, field)| {
         let leaf = (0..descriptor.num_columns()).find(|leaf| descriptor.get_column_root_idx(*leaf) == root);
         let all_codes = |leaf: usize| {
-            metadata.row_groups().iter().all(|g| {
-                g.column(leaf).page_encoding_stats_mask().is_some_and(|m| m.is_only(Encoding::RLE_DICTIONARY))
-            })
+            metadata.row_groups().iter().all(|g| g.column(leaf).page_encoding_stats_mask().is_some_and(|m| m.is_only(Encoding::RLE_DICTIONARY)))
         };
-        let codes = *field.data_type() == DataType::Utf8
-            && (ALWAYS_CODES.contains(&field.name().as_str()) || leaf.is_some_and(all_codes));
+        let codes = *field.data_type() == DataType::Utf8 && (ALWAYS_CODES.contains(&field.name().as_str()) || leaf.is_some_and(all_codes));
         if codes { Arc::new(Field::clone(field).with_data_type(dictionary_type())) } else { Arc::clone(field) }
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -70,8 +67,8 @@ impl SpanFile {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
         let loaded = ArrowReaderMetadata::load(&blob, options).map_err(damaged(&path))?;
         let schema = read_schema(loaded.metadata(), loaded.schema());
-        let reader = ArrowReaderMetadata::try_new(Arc::clone(loaded.metadata()), ArrowReaderOptions::new().with_schema(schema))
-            .map_err(damaged(&path))?;
+        let reader =
+            ArrowReaderMetadata::try_new(Arc::clone(loaded.metadata()), ArrowReaderOptions::new().with_schema(schema)).map_err(damaged(&path))?;
         let map_keys = meta.file.extra.get("map_keys").and_then(|keys| serde_json::from_value(keys.clone()).ok());
         // Where another part of the store has loaded it already, that one stays.
         let _ = meta.footer.set(Arc::clone(reader.metadata()));
@@ -156,9 +153,7 @@ impl SpanFile {
     fn pages(&self, group: usize, name: &str, wanted: impl Fn(&ColumnIndexMetaData, usize) -> bool) -> Vec<Range<usize>> {
         let rows = self.rows(group);
         let whole = || vec![0..rows];
-        let (Some(column), Some(indexes), Some(offsets)) =
-            (self.column(name), self.metadata().column_index(), self.metadata().offset_index())
-        else {
+        let (Some(column), Some(indexes), Some(offsets)) = (self.column(name), self.metadata().column_index(), self.metadata().offset_index()) else {
             return whole();
         };
         let index = &indexes[group][column];
@@ -234,8 +229,7 @@ impl SpanFile {
         }
         let column = self.column(TRACE_ID).unwrap_or(0);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.blob.clone(), self.reader.clone());
-        let loaded: Result<Vec<_>, _> =
-            (0..self.groups()).map(|group| builder.get_row_group_column_bloom_filter(group, column)).collect();
+        let loaded: Result<Vec<_>, _> = (0..self.groups()).map(|group| builder.get_row_group_column_bloom_filter(group, column)).collect();
         Ok(self.blooms.get_or_init(|| loaded.unwrap_or_default()))
     }
 

@@ -87,9 +87,9 @@ fn text_of(value: &Value) -> Option<String> {
 /// Whether a test on the status looks at the HTTP status too.
 fn looks_at_http(test: &Test) -> bool {
     match test {
-        Test::Equal(values) => !values.iter().all(|v| {
-            matches!(v, Value::Text(t) if matches!(t.to_ascii_lowercase().as_str(), "ok" | "error" | "unset"))
-        }),
+        Test::Equal(values) => {
+            !values.iter().all(|v| matches!(v, Value::Text(t) if matches!(t.to_ascii_lowercase().as_str(), "ok" | "error" | "unset")))
+        }
         Test::Contains(_) | Test::Exists => false,
         Test::Prefix(_) | Test::Regex(_) | Test::Order(..) => true,
     }
@@ -216,9 +216,7 @@ fn one_field(node: &Node, field: &Field, access: &Access<'_>, taken: &mut [bool]
         }
         Access::Ints(values) => {
             let bound = match node {
-                Node::Field(Field::Duration, Test::Order(Value::Duration(bound), order, or_equal)) => {
-                    Some((*bound as f64, *order, *or_equal))
-                }
+                Node::Field(Field::Duration, Test::Order(Value::Duration(bound), order, or_equal)) => Some((*bound as f64, *order, *or_equal)),
                 _ => None,
             };
             for (value, taken) in values.iter().zip(taken).filter(|(_, taken)| **taken) {

@@ -93,9 +93,7 @@ impl Pool {
                 interleave(&arrays, &places)
             })
             .collect();
-        columns
-            .and_then(|columns| RecordBatch::try_new(SchemaRef::clone(schema), columns))
-            .map_err(format_error("cannot merge spans"))
+        columns.and_then(|columns| RecordBatch::try_new(SchemaRef::clone(schema), columns)).map_err(format_error("cannot merge spans"))
     }
 
     /// Forgets the rows of these traces.
@@ -119,8 +117,7 @@ impl Pool {
 /// Columns of the merged files and their types.
 fn target(inputs: &[Arc<SpanFile>], schema: &Schema) -> (Vec<Column>, SchemaRef) {
     let types = |name: &str| inputs.iter().filter_map(|f| Some(f.schema().field_with_name(name).ok()?.data_type().clone())).collect::<Vec<_>>();
-    let columns: Vec<Column> =
-        schema.columns().into_iter().filter(|c| c.attribute.is_none() || !types(&c.name).is_empty()).collect();
+    let columns: Vec<Column> = schema.columns().into_iter().filter(|c| c.attribute.is_none() || !types(&c.name).is_empty()).collect();
     let arrow = arrow_schema(&columns, |c| {
         is_dictionary(c) || {
             let found = types(&c.name);

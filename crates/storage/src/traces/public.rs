@@ -12,8 +12,8 @@ use skopos_query::QueryContext;
 
 use super::access::{Block, Ids, MapAccess, Own, Texts, promoted_key};
 use super::columns::{
-    ATTRIBUTE_TYPES, ATTRIBUTES, DURATION, ENVIRONMENT, EVENTS, FLAGS, KIND, LINKS, NAME, PARENT, RESOURCE, SCOPE, SCOPE_VERSION, SERVICE,
-    SPAN_ID, START, STATUS, STATUS_MESSAGE, TRACE_ID, TRACE_STATE, public_schema,
+    ATTRIBUTE_TYPES, ATTRIBUTES, DURATION, ENVIRONMENT, EVENTS, FLAGS, KIND, LINKS, NAME, PARENT, RESOURCE, SCOPE, SCOPE_VERSION, SERVICE, SPAN_ID,
+    START, STATUS, STATUS_MESSAGE, TRACE_ID, TRACE_STATE, public_schema,
 };
 use super::file::SpanFile;
 use super::filter::SpanFilter;
@@ -209,9 +209,7 @@ impl Maps {
 fn attributes(block: Block<'_>, rows: &[u32]) -> Result<ArrayRef, StorageError> {
     let mut maps = Maps::new(rows.len());
     let (own, map): (Vec<(&str, AttrType, Own<'_>)>, Option<MapAccess<'_>>) = match block {
-        Block::Head(batch) => {
-            (batch.attributes.columns().iter().map(|c| (&*c.key, c.values.ty(), Own::Sparse(c))).collect(), None)
-        }
+        Block::Head(batch) => (batch.attributes.columns().iter().map(|c| (&*c.key, c.values.ty(), Own::Sparse(c))).collect(), None),
         Block::File(batch) => {
             let columns = batch.schema_ref().fields().iter().zip(batch.columns()).filter_map(|(field, column)| {
                 let (key, ty) = promoted_key(field.name())?;

@@ -59,9 +59,7 @@ fn without(batch: &SpanBatch, dropped: &[bool]) -> SpanBatch {
     fn values<T: Copy>(values: &[T], dropped: &[bool]) -> Vec<T> {
         values.iter().zip(dropped).filter(|(_, dropped)| !**dropped).map(|(value, _)| *value).collect()
     }
-    let texts = |texts: &StrColumn| -> StrColumn {
-        texts.iter().zip(dropped).filter(|(_, dropped)| !**dropped).map(|(text, _)| text).collect()
-    };
+    let texts = |texts: &StrColumn| -> StrColumn { texts.iter().zip(dropped).filter(|(_, dropped)| !**dropped).map(|(text, _)| text).collect() };
     let mut row = 0;
     let rows: Vec<Option<u32>> = dropped
         .iter()

@@ -86,9 +86,9 @@ fn code_rows(accesses: &[Access<'_>], rows: usize, taken: Option<&[bool]>) -> Co
             let mut by_code: Vec<Option<u32>> = vec![None; texts.len()];
             (0..rows)
                 .map(|row| match codes.get(row) {
-                    Some(code) if wanted(row) => *by_code[code].get_or_insert_with(|| {
-                        intern(texts[code].as_ref().map_or_else(String::new, |v| v.to_text().into_owned()))
-                    }),
+                    Some(code) if wanted(row) => {
+                        *by_code[code].get_or_insert_with(|| intern(texts[code].as_ref().map_or_else(String::new, |v| v.to_text().into_owned())))
+                    }
                     _ => 0,
                 })
                 .collect()
@@ -117,11 +117,7 @@ fn pair(left: &[u32], lefts: usize, right: &Coded, taken: Option<&[bool]>) -> (V
             if taken.is_some_and(|t| !t[row]) {
                 return u32::MAX;
             }
-            let number = if table.is_empty() {
-                map.entry((*l, *r)).or_insert(u32::MAX)
-            } else {
-                &mut table[*l as usize * width + *r as usize]
-            };
+            let number = if table.is_empty() { map.entry((*l, *r)).or_insert(u32::MAX) } else { &mut table[*l as usize * width + *r as usize] };
             if *number == u32::MAX {
                 *number = firsts.len() as u32;
                 firsts.push(row);
@@ -145,9 +141,7 @@ pub(super) fn red(
     let grouping: Vec<Vec<Field>> = group_by
         .iter()
         .map(|name| match Field::from_name(name) {
-            field @ Field::Attribute(_) => {
-                attribute_keys(&field).into_iter().map(|key| Field::Attribute(key.to_owned())).collect()
-            }
+            field @ Field::Attribute(_) => attribute_keys(&field).into_iter().map(|key| Field::Attribute(key.to_owned())).collect(),
             field => vec![field],
         })
         .collect();

@@ -79,11 +79,7 @@ impl Blobs for MemoryBlobs {
 
     fn open(&self, path: &str) -> Result<Arc<dyn Blob>, StorageError> {
         let found = self.0.lock().get(path).cloned();
-        let missing = || StorageError::Io {
-            what: "cannot open",
-            path: path.to_owned(),
-            source: std::io::Error::from(std::io::ErrorKind::NotFound),
-        };
+        let missing = || StorageError::Io { what: "cannot open", path: path.to_owned(), source: std::io::Error::from(std::io::ErrorKind::NotFound) };
         Ok(Arc::new(MemoryBlob(found.ok_or_else(missing)?)))
     }
 

@@ -55,9 +55,7 @@ fn properties() -> Result<WriterProperties, StorageError> {
         builder = builder.set_column_dictionary_enabled(column(id), false);
     }
     for number in [START, DURATION] {
-        builder = builder
-            .set_column_dictionary_enabled(column(number), false)
-            .set_column_encoding(column(number), Encoding::DELTA_BINARY_PACKED);
+        builder = builder.set_column_dictionary_enabled(column(number), false).set_column_encoding(column(number), Encoding::DELTA_BINARY_PACKED);
     }
     for name in [TRACE_ID, START, DURATION, SERVICE, STATUS] {
         builder = builder.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
@@ -196,8 +194,7 @@ impl SpanWriter {
         let descriptor = metadata.file_metadata().schema_descr_ptr();
         let mut columns = Vec::new();
         for (root, (column, counted)) in self.columns.iter().zip(&self.counted).enumerate() {
-            let leaves: Vec<usize> =
-                (0..descriptor.num_columns()).filter(|leaf| descriptor.get_column_root_idx(*leaf) == root).collect();
+            let leaves: Vec<usize> = (0..descriptor.num_columns()).filter(|leaf| descriptor.get_column_root_idx(*leaf) == root).collect();
             for (nth, leaf) in leaves.iter().enumerate() {
                 let sum = |f: fn(&parquet::file::metadata::ColumnChunkMetaData) -> i64| {
                     metadata.row_groups().iter().map(|g| u64::try_from(f(g.column(*leaf))).unwrap_or(0)).sum::<u64>()
@@ -215,12 +212,7 @@ impl SpanWriter {
                 });
             }
         }
-        let (time_min, time_max) = self
-            .columns
-            .iter()
-            .position(|c| c.name == START)
-            .and_then(|at| self.counted[at].numbers)
-            .unwrap_or((0, 0));
+        let (time_min, time_max) = self.columns.iter().position(|c| c.name == START).and_then(|at| self.counted[at].numbers).unwrap_or((0, 0));
         let footer_bytes = footer_length(&metadata, bytes);
         Ok(NewFile {
             table: TABLE,
@@ -261,9 +253,8 @@ impl Counted {
 /// Bytes of the footer proper (the thrift text before its length and the magic number).
 fn footer_length(metadata: &parquet::file::metadata::ParquetMetaData, bytes: u64) -> u64 {
     // Data, then blooms, then page indexes, then the footer: it begins where the last of these ends.
-    let end = |offset: Option<i64>, length: Option<i32>| {
-        u64::try_from(offset.unwrap_or(0)).unwrap_or(0) + u64::try_from(length.unwrap_or(0)).unwrap_or(0)
-    };
+    let end =
+        |offset: Option<i64>, length: Option<i32>| u64::try_from(offset.unwrap_or(0)).unwrap_or(0) + u64::try_from(length.unwrap_or(0)).unwrap_or(0);
     let ends = metadata.row_groups().iter().flat_map(|g| g.columns()).map(|c| {
         let (start, length) = c.byte_range();
         (start + length)

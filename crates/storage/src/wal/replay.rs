@@ -109,9 +109,9 @@ impl Replay {
                 Parsed::Bad { reason, size } => {
                     // In the middle of a segment it is damage, and what follows is still good; at the end of the
                     // last one it is what a crash tore off.
-                    let next = size.map(|s| at + s).filter(|next| {
-                        limit.is_some() || !matches!(parse(&bytes.slice((*next).min(trusted)..trusted)), Parsed::Bad { .. })
-                    });
+                    let next = size
+                        .map(|s| at + s)
+                        .filter(|next| limit.is_some() || !matches!(parse(&bytes.slice((*next).min(trusted)..trusted)), Parsed::Bad { .. }));
                     if limit.is_some() || next.is_some() {
                         stats.damaged.push(format!("{path} at byte {at}: {reason}"));
                     }

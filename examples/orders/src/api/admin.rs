@@ -80,7 +80,12 @@ async fn add_fault(_: Admin, State(api): State<Api>, Body(fault): Body<Fault>) -
     add(&api, None, fault)
 }
 
-async fn put_fault(_: Admin, State(api): State<Api>, Path(id): Path<String>, Body(fault): Body<Fault>) -> Result<(StatusCode, Json<FaultAnswer>), ApiError> {
+async fn put_fault(
+    _: Admin,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Body(fault): Body<Fault>,
+) -> Result<(StatusCode, Json<FaultAnswer>), ApiError> {
     if id.is_empty() || id.len() > 64 {
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "id: expected 1 to 64 bytes"));
     }

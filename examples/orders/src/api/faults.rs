@@ -75,9 +75,15 @@ impl Faults {
     /// ten, `order-history` reads the history by a slow query.
     pub(crate) fn with_built_in() -> Self {
         let flags = ["new-pricing", "order-history"].map(|key| (key.to_owned(), false)).into();
-        let new_pricing = Fault { route: "*".to_owned(), kind: FaultKind::Error, percent: 10.0, latency_ms: None, flag: Some("new-pricing".to_owned()) };
-        let order_history =
-            Fault { route: "GET /orders".to_owned(), kind: FaultKind::SlowDb, percent: 100.0, latency_ms: Some(600), flag: Some("order-history".to_owned()) };
+        let new_pricing =
+            Fault { route: "*".to_owned(), kind: FaultKind::Error, percent: 10.0, latency_ms: None, flag: Some("new-pricing".to_owned()) };
+        let order_history = Fault {
+            route: "GET /orders".to_owned(),
+            kind: FaultKind::SlowDb,
+            percent: 100.0,
+            latency_ms: Some(600),
+            flag: Some("order-history".to_owned()),
+        };
         let faults = [("new-pricing-bug".to_owned(), new_pricing), ("order-history-bug".to_owned(), order_history)].into();
         Self { state: RwLock::new(FaultState { flags, faults }) }
     }

@@ -99,7 +99,11 @@ fn router(api: Api) -> Router {
 
 /// The business beside the technical signals.
 fn outcomes(telemetry: &Telemetry) -> CounterFamily {
-    let options = MetricOptions { help: "Orders by what became of the request: created, refused, failed, cancelled.", labels: &["outcome"], ..MetricOptions::default() };
+    let options = MetricOptions {
+        help: "Orders by what became of the request: created, refused, failed, cancelled.",
+        labels: &["outcome"],
+        ..MetricOptions::default()
+    };
     telemetry.metrics().counter("orders_total", options)
 }
 
@@ -169,7 +173,10 @@ mod tests {
         let app = app(&folder).await;
         assert_eq!(ask(&app, "GET", "/orders", None, Value::Null).await, (StatusCode::OK, json!([])));
         let (status, order) = ask(&app, "POST", "/orders", None, json!({"sku": "tea-1", "quantity": 2})).await;
-        assert_eq!((status, &order["amount_cents"], &order["status"], &order["user_id"]), (StatusCode::CREATED, &json!(500), &json!("paid"), &json!("ada")));
+        assert_eq!(
+            (status, &order["amount_cents"], &order["status"], &order["user_id"]),
+            (StatusCode::CREATED, &json!(500), &json!("paid"), &json!("ada"))
+        );
         let id = order["id"].as_str().unwrap();
         let (_, listed) = ask(&app, "GET", "/orders", None, Value::Null).await;
         assert_eq!(listed[0]["id"], id, "creating made the cached list invalid");
@@ -242,7 +249,8 @@ mod tests {
     async fn a_slow_database_delays_what_reads_it() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(&folder).await;
-        ask(&app, "POST", "/admin/faults", Some("secret"), json!({"route": "GET /orders", "kind": "slow_db", "percent": 100, "latency_ms": 60})).await;
+        ask(&app, "POST", "/admin/faults", Some("secret"), json!({"route": "GET /orders", "kind": "slow_db", "percent": 100, "latency_ms": 60}))
+            .await;
         let started = std::time::Instant::now();
         ask(&app, "GET", "/orders", None, Value::Null).await;
         assert!(started.elapsed() >= Duration::from_millis(60));

@@ -29,10 +29,7 @@ const CACHE: &str = "orders";
 const ANONYMOUS: &str = "anonymous";
 
 pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/orders", post(create).get(list))
-        .route("/orders/{id}", get(show).delete(cancel))
-        .route("/orders/{id}/cancel", post(cancel))
+    Router::new().route("/orders", post(create).get(list)).route("/orders/{id}", get(show).delete(cancel)).route("/orders/{id}/cancel", post(cancel))
 }
 
 /// Puts the faults before `routes`; they need the state to exist first.
@@ -150,9 +147,8 @@ async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Ap
         Some(text) => text,
         None => {
             let orders = api.store.list(user_id).await?;
-            let text: Arc<str> = serde_json::to_string(&orders)
-                .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?
-                .into();
+            let text: Arc<str> =
+                serde_json::to_string(&orders).map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?.into();
             let set = api.cache.set(&key, Arc::clone(&text), api.cache_ttl);
             // A cache that does not take it only makes the next request slower; its span says so.
             let _ = skopos_sdk::cache::change(api.cache.system(), CACHE, "set", &key, set).await;

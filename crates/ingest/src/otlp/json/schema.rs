@@ -47,8 +47,7 @@ const fn many(name: &'static str, number: u32, kind: Kind) -> Field {
 
 use Kind::{Bool, Bytes, Double, Enum, Fixed32, Fixed64, Id, Int64, Message, Sfixed64, Sint32, Str, Uint32, Uint64};
 
-pub(super) static LOGS_REQUEST: Schema =
-    Schema { name: "ExportLogsServiceRequest", fields: &[many("resourceLogs", 1, Message(&RESOURCE_LOGS))] };
+pub(super) static LOGS_REQUEST: Schema = Schema { name: "ExportLogsServiceRequest", fields: &[many("resourceLogs", 1, Message(&RESOURCE_LOGS))] };
 pub(super) static TRACES_REQUEST: Schema =
     Schema { name: "ExportTraceServiceRequest", fields: &[many("resourceSpans", 1, Message(&RESOURCE_SPANS))] };
 pub(super) static METRICS_REQUEST: Schema =
@@ -68,30 +67,20 @@ static ANY_VALUE: Schema = Schema {
 };
 static ARRAY_VALUE: Schema = Schema { name: "ArrayValue", fields: &[many("values", 1, Message(&ANY_VALUE))] };
 static KEY_VALUE_LIST: Schema = Schema { name: "KeyValueList", fields: &[many("values", 1, Message(&KEY_VALUE))] };
-static KEY_VALUE: Schema =
-    Schema { name: "KeyValue", fields: &[one("key", 1, Str), one("value", 2, Message(&ANY_VALUE))] };
+static KEY_VALUE: Schema = Schema { name: "KeyValue", fields: &[one("key", 1, Str), one("value", 2, Message(&ANY_VALUE))] };
 static SCOPE: Schema = Schema {
     name: "InstrumentationScope",
-    fields: &[
-        one("name", 1, Str),
-        one("version", 2, Str),
-        many("attributes", 3, Message(&KEY_VALUE)),
-        one("droppedAttributesCount", 4, Uint32),
-    ],
+    fields: &[one("name", 1, Str), one("version", 2, Str), many("attributes", 3, Message(&KEY_VALUE)), one("droppedAttributesCount", 4, Uint32)],
 };
-static RESOURCE: Schema = Schema {
-    name: "Resource",
-    fields: &[many("attributes", 1, Message(&KEY_VALUE)), one("droppedAttributesCount", 2, Uint32)],
-};
+static RESOURCE: Schema =
+    Schema { name: "Resource", fields: &[many("attributes", 1, Message(&KEY_VALUE)), one("droppedAttributesCount", 2, Uint32)] };
 
 static RESOURCE_LOGS: Schema = Schema {
     name: "ResourceLogs",
     fields: &[one("resource", 1, Message(&RESOURCE)), many("scopeLogs", 2, Message(&SCOPE_LOGS)), one("schemaUrl", 3, Str)],
 };
-static SCOPE_LOGS: Schema = Schema {
-    name: "ScopeLogs",
-    fields: &[one("scope", 1, Message(&SCOPE)), many("logRecords", 2, Message(&LOG_RECORD)), one("schemaUrl", 3, Str)],
-};
+static SCOPE_LOGS: Schema =
+    Schema { name: "ScopeLogs", fields: &[one("scope", 1, Message(&SCOPE)), many("logRecords", 2, Message(&LOG_RECORD)), one("schemaUrl", 3, Str)] };
 static LOG_RECORD: Schema = Schema {
     name: "LogRecord",
     fields: &[
@@ -140,10 +129,8 @@ static RESOURCE_SPANS: Schema = Schema {
     name: "ResourceSpans",
     fields: &[one("resource", 1, Message(&RESOURCE)), many("scopeSpans", 2, Message(&SCOPE_SPANS)), one("schemaUrl", 3, Str)],
 };
-static SCOPE_SPANS: Schema = Schema {
-    name: "ScopeSpans",
-    fields: &[one("scope", 1, Message(&SCOPE)), many("spans", 2, Message(&SPAN)), one("schemaUrl", 3, Str)],
-};
+static SCOPE_SPANS: Schema =
+    Schema { name: "ScopeSpans", fields: &[one("scope", 1, Message(&SCOPE)), many("spans", 2, Message(&SPAN)), one("schemaUrl", 3, Str)] };
 static SPAN: Schema = Schema {
     name: "Span",
     fields: &[
@@ -198,16 +185,10 @@ const STATUS_CODES: &[(&str, u64)] = &[("STATUS_CODE_UNSET", 0), ("STATUS_CODE_O
 
 static RESOURCE_METRICS: Schema = Schema {
     name: "ResourceMetrics",
-    fields: &[
-        one("resource", 1, Message(&RESOURCE)),
-        many("scopeMetrics", 2, Message(&SCOPE_METRICS)),
-        one("schemaUrl", 3, Str),
-    ],
+    fields: &[one("resource", 1, Message(&RESOURCE)), many("scopeMetrics", 2, Message(&SCOPE_METRICS)), one("schemaUrl", 3, Str)],
 };
-static SCOPE_METRICS: Schema = Schema {
-    name: "ScopeMetrics",
-    fields: &[one("scope", 1, Message(&SCOPE)), many("metrics", 2, Message(&METRIC)), one("schemaUrl", 3, Str)],
-};
+static SCOPE_METRICS: Schema =
+    Schema { name: "ScopeMetrics", fields: &[one("scope", 1, Message(&SCOPE)), many("metrics", 2, Message(&METRIC)), one("schemaUrl", 3, Str)] };
 static METRIC: Schema = Schema {
     name: "Metric",
     fields: &[
@@ -222,24 +203,15 @@ static METRIC: Schema = Schema {
         many("metadata", 12, Message(&KEY_VALUE)),
     ],
 };
-const TEMPORALITIES: &[(&str, u64)] = &[
-    ("AGGREGATION_TEMPORALITY_UNSPECIFIED", 0),
-    ("AGGREGATION_TEMPORALITY_DELTA", 1),
-    ("AGGREGATION_TEMPORALITY_CUMULATIVE", 2),
-];
+const TEMPORALITIES: &[(&str, u64)] =
+    &[("AGGREGATION_TEMPORALITY_UNSPECIFIED", 0), ("AGGREGATION_TEMPORALITY_DELTA", 1), ("AGGREGATION_TEMPORALITY_CUMULATIVE", 2)];
 static GAUGE: Schema = Schema { name: "Gauge", fields: &[many("dataPoints", 1, Message(&NUMBER_POINT))] };
 static SUM: Schema = Schema {
     name: "Sum",
-    fields: &[
-        many("dataPoints", 1, Message(&NUMBER_POINT)),
-        one("aggregationTemporality", 2, Enum(TEMPORALITIES)),
-        one("isMonotonic", 3, Bool),
-    ],
+    fields: &[many("dataPoints", 1, Message(&NUMBER_POINT)), one("aggregationTemporality", 2, Enum(TEMPORALITIES)), one("isMonotonic", 3, Bool)],
 };
-static HISTOGRAM: Schema = Schema {
-    name: "Histogram",
-    fields: &[many("dataPoints", 1, Message(&HISTOGRAM_POINT)), one("aggregationTemporality", 2, Enum(TEMPORALITIES))],
-};
+static HISTOGRAM: Schema =
+    Schema { name: "Histogram", fields: &[many("dataPoints", 1, Message(&HISTOGRAM_POINT)), one("aggregationTemporality", 2, Enum(TEMPORALITIES))] };
 static EXPONENTIAL_HISTOGRAM: Schema = Schema {
     name: "ExponentialHistogram",
     fields: &[many("dataPoints", 1, Message(&EXPONENTIAL_POINT)), one("aggregationTemporality", 2, Enum(TEMPORALITIES))],
@@ -305,8 +277,7 @@ static SUMMARY_POINT: Schema = Schema {
         one("flags", 8, Uint32),
     ],
 };
-static AT_QUANTILE: Schema =
-    Schema { name: "ValueAtQuantile", fields: &[one("quantile", 1, Double), one("value", 2, Double)] };
+static AT_QUANTILE: Schema = Schema { name: "ValueAtQuantile", fields: &[one("quantile", 1, Double), one("value", 2, Double)] };
 static EXEMPLAR: Schema = Schema {
     name: "Exemplar",
     fields: &[

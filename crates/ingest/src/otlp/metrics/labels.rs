@@ -237,13 +237,7 @@ impl Merged {
             .or_insert(value);
     }
 
-    fn finish(
-        mut self,
-        resource: &ResourceLabels,
-        name: &str,
-        extra: Option<(&str, String)>,
-        limits: &IngestLimits,
-    ) -> Result<Labels, Invalid> {
+    fn finish(mut self, resource: &ResourceLabels, name: &str, extra: Option<(&str, String)>, limits: &IngestLimits) -> Result<Labels, Invalid> {
         for (label, value) in [("job", &resource.job), ("instance", &resource.instance)] {
             if !value.is_empty() {
                 self.0.insert(label.to_owned(), value.clone());

@@ -7,24 +7,28 @@ use crate::otlp::metrics::labels::{SeriesKey, attribute_tag, attribute_texts};
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint};
 use crate::series::Invalid;
 
-const NUMBER: Message = Message {
-    name: "NumberDataPoint",
-    tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(6), bytes(5), varint(8)],
-};
+const NUMBER: Message = Message { name: "NumberDataPoint", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(6), bytes(5), varint(8)] };
 const HISTOGRAM: Message = Message {
     name: "HistogramDataPoint",
     tags: &[
-        bytes(9), fixed64(2), fixed64(3), fixed64(4), fixed64(5), bytes(6), bytes(7), bytes(8), varint(10), fixed64(11),
-        fixed64(12), fixed64(6), fixed64(7),
+        bytes(9),
+        fixed64(2),
+        fixed64(3),
+        fixed64(4),
+        fixed64(5),
+        bytes(6),
+        bytes(7),
+        bytes(8),
+        varint(10),
+        fixed64(11),
+        fixed64(12),
+        fixed64(6),
+        fixed64(7),
     ],
 };
-const SUMMARY: Message = Message {
-    name: "SummaryDataPoint",
-    tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(5), bytes(6), varint(8)],
-};
+const SUMMARY: Message = Message { name: "SummaryDataPoint", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(5), bytes(6), varint(8)] };
 const QUANTILE: Message = Message { name: "ValueAtQuantile", tags: &[fixed64(1), fixed64(2)] };
-const EXEMPLAR: Message =
-    Message { name: "Exemplar", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(6), bytes(4), bytes(5)] };
+const EXEMPLAR: Message = Message { name: "Exemplar", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(6), bytes(4), bytes(5)] };
 
 /// Gathers runs of attribute fields, which mostly lie side by side, into the key.
 struct AttributeRun {

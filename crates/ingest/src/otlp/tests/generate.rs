@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::collector::{
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    Exemplar, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary,
-    SummaryDataPoint, exemplar, metric, number_data_point, summary_data_point::ValueAtQuantile,
+    Exemplar, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, exemplar,
+    metric, number_data_point, summary_data_point::ValueAtQuantile,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
@@ -121,7 +121,12 @@ impl Random {
 
     fn scope(&mut self) -> Option<InstrumentationScope> {
         let name = self.pick(&["", "lib", "other"]).to_owned();
-        (!self.one_in(3)).then(|| InstrumentationScope { name, version: self.pick(&["", "1.0"]).into(), attributes: self.attributes(), ..Default::default() })
+        (!self.one_in(3)).then(|| InstrumentationScope {
+            name,
+            version: self.pick(&["", "1.0"]).into(),
+            attributes: self.attributes(),
+            ..Default::default()
+        })
     }
 
     fn bytes(&mut self, len: usize) -> Vec<u8> {
@@ -222,11 +227,7 @@ impl Random {
     }
 
     fn number(&mut self) -> NumberDataPoint {
-        let value = if self.one_in(2) {
-            number_data_point::Value::AsInt(self.int())
-        } else {
-            number_data_point::Value::AsDouble(self.double())
-        };
+        let value = if self.one_in(2) { number_data_point::Value::AsInt(self.int()) } else { number_data_point::Value::AsDouble(self.double()) };
         NumberDataPoint {
             attributes: self.point_attributes(),
             start_time_unix_nano: NOW,

@@ -176,7 +176,8 @@ pub(super) fn of_trace_request(request: &ExportTraceServiceRequest) -> (Vec<Row>
                     .links
                     .iter()
                     .map(|l| {
-                        let mut link = json!({"trace_id": hex(&l.trace_id, 16), "span_id": hex(&l.span_id, 8), "attributes": object_of(&l.attributes)});
+                        let mut link =
+                            json!({"trace_id": hex(&l.trace_id, 16), "span_id": hex(&l.span_id, 8), "attributes": object_of(&l.attributes)});
                         if !l.trace_state.is_empty() {
                             link["trace_state"] = json!(l.trace_state);
                         }

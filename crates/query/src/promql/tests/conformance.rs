@@ -64,8 +64,7 @@ fn class(file: &str, o: &Outcome) -> Option<&'static str> {
 fn prometheus_scripts() {
     let Some(shared) = shared() else { return skipped() };
     let known = std::fs::read_to_string(KNOWN).unwrap_or_default();
-    let reasons: BTreeMap<&str, &str> =
-        known.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(' ')).collect();
+    let reasons: BTreeMap<&str, &str> = known.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(' ')).collect();
     let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut failures = Vec::new();
     let (mut plain, mut plain_passed) = (0, 0);

@@ -106,7 +106,12 @@ fn lookback_is_an_option() {
 #[test]
 fn extreme_times_do_not_panic() {
     for time in [i64::MIN, -1, 0, i64::MAX] {
-        for text in ["requests_total offset 100y", "rate(requests_total[100y] offset -100y)", "requests_total @ 9e15", "sum_over_time(requests_total[1h:30m] @ -9e15)"] {
+        for text in [
+            "requests_total offset 100y",
+            "rate(requests_total[100y] offset -100y)",
+            "requests_total @ 9e15",
+            "sum_over_time(requests_total[1h:30m] @ -9e15)",
+        ] {
             let _ = Engine::default().instant(&store(), &parse(text).unwrap(), time, &context());
         }
     }

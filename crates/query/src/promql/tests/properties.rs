@@ -22,10 +22,30 @@ fn vector(shifts: &'static [&'static str]) -> impl Strategy<Value = String> {
     let leaf = (name, matcher, shift).prop_map(|(n, m, s)| if n.starts_with('{') { format!("{n}{s}") } else { format!("{n}{m}{s}") });
     leaf.prop_recursive(4, 24, 3, |inner| {
         let op = prop::sample::select(vec![
-            "+", "-", "*", "/", "%", "^", "atan2", "==", "!=", "<", ">=", "> bool", "and", "or", "unless", "+ on (x)", "* ignoring (x, y)",
-            "/ on (x) group_left (z)", "- ignoring () group_right ()", "+ fill (1)", "* on (x) fill_left (-1) fill_right (NaN)",
+            "+",
+            "-",
+            "*",
+            "/",
+            "%",
+            "^",
+            "atan2",
+            "==",
+            "!=",
+            "<",
+            ">=",
+            "> bool",
+            "and",
+            "or",
+            "unless",
+            "+ on (x)",
+            "* ignoring (x, y)",
+            "/ on (x) group_left (z)",
+            "- ignoring () group_right ()",
+            "+ fill (1)",
+            "* on (x) fill_left (-1) fill_right (NaN)",
         ]);
-        let aggregation = prop::sample::select(vec!["sum by (x) (", "avg without (x, \"ü\") (", "topk(3, ", "count_values(\"v\", ", "quantile(0.5, ", "max("]);
+        let aggregation =
+            prop::sample::select(vec!["sum by (x) (", "avg without (x, \"ü\") (", "topk(3, ", "count_values(\"v\", ", "quantile(0.5, ", "max("]);
         let number = prop::sample::select(vec!["1", "0.1", "1e300", "Inf", "5m", "time()", "-3", "1e-9"]);
         prop_oneof![
             (inner.clone(), op.clone(), inner.clone()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),

@@ -256,7 +256,11 @@ fn check_instant(out: &QueryOutput, expect: &Expect) -> Result<(), String> {
             if same(*value, wanted) { Ok(()) } else { Err(format!("got {value}, expected {wanted}")) }
         }
         Value::Text { text, .. } => {
-            if expect.text.as_ref() == Some(text) { Ok(()) } else { Err(format!("got {text:?}, expected {:?}", expect.text)) }
+            if expect.text.as_ref() == Some(text) {
+                Ok(())
+            } else {
+                Err(format!("got {text:?}, expected {:?}", expect.text))
+            }
         }
         Value::Vector(samples) => {
             if expect.ordered {

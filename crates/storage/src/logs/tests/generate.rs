@@ -88,7 +88,8 @@ impl Generator {
             self.times = (self.times.0.min(time), self.times.1.max(time));
             batch.time.push(time);
             batch.observed.push(time + self.random.i64(-5..2_000_000));
-            let (number, word) = [(9, "INFO"), (5, "DEBUG"), (13, "Warning"), (17, "ERROR"), (0, "error"), (0, ""), (0, "custom"), (12, "")][self.random.usize(..8)];
+            let (number, word) =
+                [(9, "INFO"), (5, "DEBUG"), (13, "Warning"), (17, "ERROR"), (0, "error"), (0, ""), (0, "custom"), (12, "")][self.random.usize(..8)];
             batch.severity_number.push(number);
             batch.severity_text.push(word);
             let body = self.body();
