@@ -17,4 +17,5 @@ pub mod services;
 pub mod slos;
 pub mod sql;
 pub mod status;
+pub mod tempo;
 pub mod traces;

@@ -8,7 +8,8 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::{
-    admin, alerts, capacity, correlate, drills, events, health, logs, openapi, palette, prometheus, runbooks, services, slos, sql, status, traces,
+    admin, alerts, capacity, correlate, drills, events, health, logs, openapi, palette, prometheus, runbooks, services, slos, sql, status, tempo,
+    traces,
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, request_log, ui};
@@ -29,6 +30,10 @@ fn prometheus_api() -> Router<Arc<App>> {
         .route("/api/v1/alerts", get(prometheus::alerts))
         .route("/api/v1/targets", get(prometheus::targets))
         .route("/api/v1/status/buildinfo", get(prometheus::buildinfo))
+}
+
+fn tempo_api() -> Router<Arc<App>> {
+    Router::new().route("/api/traces/{id}", get(tempo::trace)).route("/api/v2/traces/{id}", get(tempo::trace_v2)).route("/api/echo", get(tempo::echo))
 }
 
 fn own_api() -> Router<Arc<App>> {
@@ -75,6 +80,7 @@ pub fn main(app: &Arc<App>) -> Router {
         .merge(otlp_http::routes())
         .merge(grpc::routes())
         .merge(prometheus_api())
+        .merge(tempo_api())
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::healthz))
         .route("/readyz", get(health::readyz))

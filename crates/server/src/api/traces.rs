@@ -67,7 +67,7 @@ pub struct Section {
     pub duration: i64,
 }
 
-fn parse_id(text: &str) -> ApiResult<TraceId> {
+pub(super) fn parse_id(text: &str) -> ApiResult<TraceId> {
     // Jaeger and others leave leading zeros away.
     format!("{text:0>32}").parse().map_err(|_| ApiError::bad_request(format!("{text:?} is no trace id: expected up to 32 hexadecimal digits")))
 }
