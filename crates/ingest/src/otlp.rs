@@ -11,6 +11,7 @@ pub mod traces;
 
 pub mod json;
 
+pub(crate) mod records;
 pub(crate) mod resource;
 pub(crate) mod value;
 

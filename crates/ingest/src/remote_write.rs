@@ -13,7 +13,7 @@ use crate::compression::snappy_block;
 use crate::context::Context;
 use crate::error::IngestError;
 use crate::proto::{Message, ProtoError, Reader, Writer, bytes, fixed64, varint};
-use crate::series::{Invalid, check_labels};
+use crate::series::{Invalid, Refusal, check_labels, resolve};
 
 const REQUEST: Message = Message { name: "WriteRequest", tags: &[bytes(1), bytes(3)] };
 const TIME_SERIES: Message = Message { name: "TimeSeries", tags: &[bytes(1), bytes(2), bytes(3), bytes(4)] };
@@ -92,6 +92,12 @@ impl Decoder<'_, '_> {
         Ok(())
     }
 
+    /// The series' number, or why it is refused.
+    #[inline]
+    fn resolve(&mut self, raw: Reader<'_>) -> Result<Result<SeriesId, Refusal>, ProtoError> {
+        resolve(self.resolver, raw.all(), || labels(raw, self.ctx.limits))
+    }
+
     #[inline]
     fn series(&mut self, whole: Reader<'_>) -> Result<(), ProtoError> {
         // Labels come first and side by side from every sender we know, then mostly one sample.
@@ -101,7 +107,7 @@ impl Decoder<'_, '_> {
         if let [tag, len @ 0..0x80, sample @ ..] = &whole.all()[labels_end..]
             && u32::from(*tag) == SAMPLES
             && sample.len() == usize::from(*len)
-            && let Ok(id) = resolve(self.resolver, whole.part(0..labels_end), self.ctx.limits)?
+            && let Ok(id) = self.resolve(whole.part(0..labels_end))?
         {
             let (timestamp, value) = read_sample(whole.part(labels_end + 2..whole.all().len()))?;
             self.batch.push(id, timestamp, value);
@@ -146,10 +152,10 @@ impl Decoder<'_, '_> {
         }
         let id = if side_by_side {
             let raw = whole.part(labels_start..labels_end);
-            resolve(self.resolver, raw, self.ctx.limits)?
+            self.resolve(raw)?
         } else {
             self.gather(whole)?;
-            resolve(self.resolver, Reader::new(&self.gathered), self.ctx.limits)?
+            resolve(self.resolver, &self.gathered, || labels(Reader::new(&self.gathered), self.ctx.limits))?
         };
         let id = match id {
             Ok(id) => id,
@@ -196,29 +202,6 @@ impl Decoder<'_, '_> {
                 self.gathered.extend_from_slice(&reader.all()[from..reader.position()]);
             }
         }
-    }
-}
-
-/// The series' number, or why it is refused. Malformed labels are an error of the body.
-#[inline]
-fn resolve(
-    resolver: &mut dyn SeriesResolver,
-    raw: Reader<'_>,
-    limits: &IngestLimits,
-) -> Result<Result<SeriesId, (&'static str, String)>, ProtoError> {
-    let mut invalid = None;
-    let id = resolver.resolve(raw.all(), &mut || match labels(raw, limits) {
-        Ok(labels) => labels,
-        Err(error) => {
-            invalid = Some(error);
-            Labels::default()
-        }
-    });
-    match (id, invalid) {
-        (_, Some(Invalid::Malformed(error))) => Err(error),
-        (_, Some(Invalid::Refused(reason, text))) => Ok(Err((reason, text))),
-        (None, None) => Ok(Err(("series_limit", "the store takes no more series".to_owned()))),
-        (Some(id), None) => Ok(Ok(id)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks on label sets, shared by all that brings samples. They run for new series only.
 
-use skopos_model::IngestLimits;
 use skopos_model::labels::METRIC_NAME;
+use skopos_model::{IngestLimits, Labels, SeriesId, SeriesResolver};
 
 use crate::proto::ProtoError;
 
@@ -12,6 +12,33 @@ pub(crate) enum Invalid {
     Malformed(ProtoError),
     /// This series only: reason and text.
     Refused(&'static str, String),
+}
+
+/// Reason and text of what is refused.
+pub(crate) type Refusal = (&'static str, String);
+
+/// The number of the series that `raw` stands for, or why it is refused; `labels` is called for a new one only.
+/// Malformed labels are an error of the body.
+#[inline]
+pub(crate) fn resolve(
+    resolver: &mut dyn SeriesResolver,
+    raw: &[u8],
+    labels: impl Fn() -> Result<Labels, Invalid>,
+) -> Result<Result<SeriesId, Refusal>, ProtoError> {
+    let mut invalid = None;
+    let id = resolver.resolve(raw, &mut || match labels() {
+        Ok(labels) => labels,
+        Err(error) => {
+            invalid = Some(error);
+            Labels::default()
+        }
+    });
+    match (id, invalid) {
+        (_, Some(Invalid::Malformed(error))) => Err(error),
+        (_, Some(Invalid::Refused(reason, text))) => Ok(Err((reason, text))),
+        (None, None) => Ok(Err(("series_limit", "the store takes no more series".to_owned()))),
+        (Some(id), None) => Ok(Ok(id)),
+    }
 }
 
 /// Checks labels sorted by name: a metric name, no empty or doubled names, within the limits.

@@ -51,6 +51,27 @@ impl<'a> Cursor<'a> {
         self.fault(format!("expected {what}, found {found}"))
     }
 
+    /// A metric name, before the braces or quoted inside them, and its labels. `blanks`: whether blanks may stand
+    /// between the parts.
+    pub(super) fn series(&mut self, blanks: bool) -> Result<(&'a str, Vec<(Cow<'a, str>, String)>), Fault> {
+        let name = self.metric_name();
+        if blanks {
+            self.blanks();
+        }
+        if self.peek() != Some(b'{') {
+            return if name.is_empty() { self.expected("a metric name") } else { Ok((name, Vec::new())) };
+        }
+        let start = *self;
+        let braces = self.braces(blanks)?;
+        match (name, braces.name) {
+            ("", Some(Cow::Borrowed(quoted))) => Ok((quoted, braces.labels)),
+            ("", Some(Cow::Owned(_))) => start.fault("a metric name with escapes is not taken"),
+            ("", None) => start.fault("expected a metric name before or in the braces"),
+            (_, Some(_)) => start.fault("the metric has two names, one before and one in the braces"),
+            (name, None) => Ok((name, braces.labels)),
+        }
+    }
+
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);

@@ -128,22 +128,7 @@ fn unescaped(text: &str) -> String {
 
 fn sample<'a>(cursor: &mut Cursor<'a>, builder: &Builder<'_>) -> Result<Line<'a>, Fault> {
     let at = cursor.at;
-    let mut name = cursor.metric_name();
-    let mut labels = Vec::new();
-    if cursor.peek() == Some(b'{') {
-        let start = *cursor;
-        let braces = cursor.braces(false)?;
-        match (name, braces.name) {
-            ("", Some(Cow::Borrowed(quoted))) => name = quoted,
-            ("", Some(Cow::Owned(_))) => return start.fault("a metric name with escapes is not taken"),
-            ("", None) => return start.fault("expected a metric name before or in the braces"),
-            (_, Some(_)) => return start.fault("the metric has two names, one before and one in the braces"),
-            _ => {}
-        }
-        labels = braces.labels;
-    } else if name.is_empty() {
-        return cursor.expected("a metric name");
-    }
+    let (name, labels) = cursor.series(false)?;
     let value = spaced_number(cursor, "a value")?;
     let mut timestamp = None;
     let mut exemplar = None;

@@ -95,23 +95,7 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 
 fn sample<'a>(cursor: &mut Cursor<'a>) -> Result<Line<'a>, Fault> {
     let at = cursor.at;
-    let mut name = cursor.metric_name();
-    cursor.blanks();
-    let mut labels = Vec::new();
-    if cursor.peek() == Some(b'{') {
-        let start = *cursor;
-        let braces = cursor.braces(true)?;
-        match (name, braces.name) {
-            ("", Some(Cow::Borrowed(quoted))) => name = quoted,
-            ("", Some(Cow::Owned(_))) => return start.fault("a metric name with escapes is not taken"),
-            ("", None) => return start.fault("expected a metric name before or in the braces"),
-            (_, Some(_)) => return start.fault("the metric has two names, one before and one in the braces"),
-            _ => {}
-        }
-        labels = braces.labels;
-    } else if name.is_empty() {
-        return cursor.expected("a metric name");
-    }
+    let (name, labels) = cursor.series(true)?;
     cursor.blanks();
     let value = cursor.number("a value")?;
     cursor.blanks();

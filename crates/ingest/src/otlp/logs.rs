@@ -5,8 +5,9 @@ use skopos_model::{Decoded, LogBatch, Rejected, Severity, SpanId, StrColumn, Tra
 
 use crate::context::Context;
 use crate::error::IngestError;
-use crate::otlp::resource::{Envelope, Resources, Scopes};
-use crate::otlp::value::{RecordError, RecordState, Value, any_value, cut, json_value, push_attribute, text_bytes};
+use crate::otlp::records::{self, Place};
+use crate::otlp::resource::Envelope;
+use crate::otlp::value::{RecordError, Value, any_value, cut, json_value, push_attribute, text_bytes};
 use crate::proto::{Message, Reader, bytes, fixed32, fixed64, varint};
 
 const TIME: u32 = fixed64(1);
@@ -33,47 +34,14 @@ const LOG_RECORD: Message = Message {
 /// # Errors
 /// When the body is no such message: nothing of it is taken.
 pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<LogBatch>, IngestError> {
-    let decoded = read(body, ctx, false)?;
-    let batch = &decoded.batch;
-    if batch.body.is_text() && batch.severity_text.is_text() && batch.event_name.is_text() && batch.attributes.is_text() {
-        return Ok(decoded);
-    }
-    // Somewhere is a text that is none: reading again with each text checked finds the place.
-    read(body, ctx, true)
-}
-
-fn read(body: &[u8], ctx: &Context<'_>, check_text: bool) -> Result<Decoded<LogBatch>, IngestError> {
-    let mut resources = Resources::default();
-    let mut scopes = Scopes::default();
-    let mut report = Decoded::all(());
     let mut scratch = String::new();
-    let mut batch = with_capacity(body.len());
-    let mut changed_resources = Vec::new();
-    let walked = Envelope::LOGS.walk::<RecordError>(
+    records::read(
         body,
-        |reader| resources.index(reader, ctx, &mut changed_resources),
-        |reader| scopes.index(reader),
-        |reader, resource, scope| {
-            let row = batch.len() as u32;
-            let state = RecordState::new(check_text);
-            match record(reader, resource, scope, &mut batch, ctx, &mut scratch, state, &mut report.changed) {
-                Err(RecordError::Refused(reason, example)) => {
-                    batch.attributes.discard_row(row);
-                    Decoded::<()>::reject(&mut report.rejected, reason, 1, || example);
-                    Ok(())
-                }
-                other => other,
-            }
-        },
-    );
-    match walked {
-        Ok(()) | Err(RecordError::Refused(..)) => {}
-        Err(RecordError::Proto(error)) => return Err(IngestError::protobuf(Envelope::LOGS.request)(error)),
-    }
-    report.changed.append(&mut changed_resources);
-    batch.resources = resources.into_resources();
-    batch.scopes = scopes.all;
-    Ok(report.map(|()| batch))
+        ctx,
+        &Envelope::LOGS,
+        || with_capacity(body.len()),
+        |reader, place, batch, changed| record(reader, place, batch, ctx, &mut scratch, changed),
+    )
 }
 
 /// Columns with room for as many records as a body of `bytes` bytes mostly has; counting them first would cost a
@@ -97,15 +65,12 @@ fn with_capacity(bytes: usize) -> LogBatch {
 }
 
 #[inline]
-#[allow(clippy::too_many_arguments, reason = "the parts of the decoder, borrowed apart")]
 fn record(
     mut reader: Reader<'_>,
-    resource: u32,
-    scope: u32,
+    Place { resource, scope, mut state }: Place,
     batch: &mut LogBatch,
     ctx: &Context<'_>,
     scratch: &mut String,
-    mut state: RecordState,
     changed: &mut Vec<Rejected>,
 ) -> Result<(), RecordError> {
     let row = batch.len() as u32;

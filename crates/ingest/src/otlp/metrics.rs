@@ -17,7 +17,7 @@ use crate::error::IngestError;
 use crate::otlp::names::NameKind;
 use crate::otlp::resource::{CachedResource, Envelope, Resources, Scopes};
 use crate::proto::{Message, ProtoError, Reader, bytes, varint};
-use crate::series::{Invalid, shown};
+use crate::series::{Refusal, resolve, shown};
 
 pub(crate) use labels::ResourceLabels;
 use labels::{Part, SeriesKey};
@@ -100,7 +100,6 @@ pub(crate) struct MetricHead<'a> {
 }
 
 /// Why a point is not taken.
-type Refusal = (&'static str, String);
 
 impl Decoder<'_, '_> {
     fn metric(&mut self, mut reader: Reader<'_>, resource: u32, cached: &CachedResource) -> Result<(), ProtoError> {
@@ -190,7 +189,6 @@ impl Decoder<'_, '_> {
 
     /// The number of the series whose key is in the buffer. A malformed attribute is an error of the body.
     fn resolve(&mut self, head: &MetricHead<'_>, labels: &ResourceLabels, part: Part) -> Result<Result<SeriesId, Refusal>, ProtoError> {
-        let mut invalid: Option<Invalid> = None;
         let ctx = self.ctx;
         let key = &mut self.key;
         let attributes = key.attribute_bytes();
@@ -199,19 +197,7 @@ impl Decoder<'_, '_> {
             return Ok(Err(("label_too_long", text)));
         }
         let whole = key.with_part(part);
-        let id = self.resolver.resolve(whole.bytes(), &mut || match whole.labels(head, labels, part, ctx) {
-            Ok(built) => built,
-            Err(error) => {
-                invalid = Some(error);
-                Labels::default()
-            }
-        });
-        match (id, invalid) {
-            (_, Some(Invalid::Malformed(error))) => Err(error),
-            (_, Some(Invalid::Refused(reason, text))) => Ok(Err((reason, text))),
-            (None, None) => Ok(Err(("series_limit", "the store takes no more series".to_owned()))),
-            (Some(id), None) => Ok(Ok(id)),
-        }
+        resolve(&mut *self.resolver, whole.bytes(), || whole.labels(head, labels, part, ctx))
     }
 
     fn number(&mut self, reader: Reader<'_>, head: &MetricHead<'_>, labels: &ResourceLabels) -> Result<Result<i64, Refusal>, ProtoError> {

@@ -7,7 +7,8 @@ use skopos_model::{Decoded, IngestLimits, Rejected, SpanBatch, SpanId, SpanKind,
 
 use crate::context::Context;
 use crate::error::IngestError;
-use crate::otlp::resource::{Envelope, Resources, Scopes};
+use crate::otlp::records::{self, Place};
+use crate::otlp::resource::Envelope;
 use crate::otlp::value::{RecordError, RecordState, cut, json_map, json_string, push_attribute, text_bytes};
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed32, fixed64, varint};
 
@@ -61,47 +62,14 @@ pub const EVENTS_BYTES_MAX: usize = 256 << 10;
 /// # Errors
 /// When the body is no such message: nothing of it is taken.
 pub fn decode(body: &[u8], ctx: &Context<'_>) -> Result<Decoded<SpanBatch>, IngestError> {
-    let decoded = read(body, ctx, false)?;
-    let batch = &decoded.batch;
-    if batch.name.is_text() && batch.trace_state.is_text() && batch.status_message.is_text() && batch.attributes.is_text() {
-        return Ok(decoded);
-    }
-    // Somewhere is a text that is none: reading again with each text checked finds the place.
-    read(body, ctx, true)
-}
-
-fn read(body: &[u8], ctx: &Context<'_>, check_text: bool) -> Result<Decoded<SpanBatch>, IngestError> {
-    let mut resources = Resources::default();
-    let mut scopes = Scopes::default();
-    let mut report = Decoded::all(());
     let mut scratch = Scratch::default();
-    let mut batch = with_capacity(body.len() / 300 + 1);
-    let mut changed_resources = Vec::new();
-    let walked = Envelope::TRACES.walk::<RecordError>(
+    records::read(
         body,
-        |reader| resources.index(reader, ctx, &mut changed_resources),
-        |reader| scopes.index(reader),
-        |reader, resource, scope| {
-            let row = batch.len() as u32;
-            let state = RecordState::new(check_text);
-            match span(reader, resource, scope, &mut batch, ctx.limits, &mut scratch, state, &mut report.changed) {
-                Err(RecordError::Refused(reason, example)) => {
-                    batch.attributes.discard_row(row);
-                    Decoded::<()>::reject(&mut report.rejected, reason, 1, || example);
-                    Ok(())
-                }
-                other => other,
-            }
-        },
-    );
-    match walked {
-        Ok(()) | Err(RecordError::Refused(..)) => {}
-        Err(RecordError::Proto(error)) => return Err(IngestError::protobuf(Envelope::TRACES.request)(error)),
-    }
-    report.changed.append(&mut changed_resources);
-    batch.resources = resources.into_resources();
-    batch.scopes = scopes.all;
-    Ok(report.map(|()| batch))
+        ctx,
+        &Envelope::TRACES,
+        || with_capacity(body.len() / 300 + 1),
+        |reader, place, batch, changed| span(reader, place, batch, ctx.limits, &mut scratch, changed),
+    )
 }
 
 /// Columns with room for as many spans as a body of this size mostly has.
@@ -134,15 +102,12 @@ struct Scratch {
 }
 
 #[inline]
-#[allow(clippy::too_many_arguments, reason = "the parts of the decoder, borrowed apart")]
 fn span(
     mut reader: Reader<'_>,
-    resource: u32,
-    scope: u32,
+    Place { resource, scope, mut state }: Place,
     batch: &mut SpanBatch,
     limits: &IngestLimits,
     scratch: &mut Scratch,
-    mut state: RecordState,
     changed: &mut Vec<Rejected>,
 ) -> Result<(), RecordError> {
     let row = batch.len() as u32;

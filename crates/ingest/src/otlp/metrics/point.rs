@@ -57,6 +57,30 @@ impl AttributeRun {
     }
 }
 
+/// Reads a point: runs of attribute fields go into the key, the rest to `field`.
+#[inline(always)]
+fn fields<'a>(
+    reader: &mut Reader<'a>,
+    attribute: u32,
+    key: &mut SeriesKey,
+    mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), ProtoError>,
+) -> Result<(), ProtoError> {
+    let mut run = AttributeRun::new();
+    loop {
+        let from = reader.position();
+        let Some(tag) = reader.tag()? else { break };
+        if tag == attribute {
+            reader.bytes()?;
+            reader.skip_run(attribute as u8);
+            run.add(from, reader, key);
+        } else {
+            field(reader, tag)?;
+        }
+    }
+    run.flush(reader, key);
+    Ok(())
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct NumberPoint {
     pub(crate) time: u64,
@@ -75,16 +99,8 @@ impl NumberPoint {
         const EXEMPLAR: u32 = bytes(5);
         const FLAGS: u32 = varint(8);
         let mut point = Self::default();
-        let mut run = AttributeRun::new();
-        loop {
-            let from = reader.position();
-            let Some(tag) = reader.tag()? else { break };
+        fields(&mut reader, ATTRIBUTE, key, |reader, tag| {
             match tag {
-                ATTRIBUTE => {
-                    reader.bytes()?;
-                    reader.skip_run(ATTRIBUTE as u8);
-                    run.add(from, &reader, key);
-                }
                 TIME => point.time = reader.fixed64()?,
                 DOUBLE => point.value = Some(reader.double()?),
                 INT => point.value = Some(reader.fixed64()? as i64 as f64),
@@ -95,8 +111,8 @@ impl NumberPoint {
                 }
                 _ => reader.skip(tag, &NUMBER)?,
             }
-        }
-        run.flush(&reader, key);
+            Ok(())
+        })?;
         Ok(point)
     }
 }
@@ -125,16 +141,8 @@ impl HistogramPoint {
         const EXEMPLAR: u32 = bytes(8);
         const FLAGS: u32 = varint(10);
         let mut point = Self::default();
-        let mut run = AttributeRun::new();
-        loop {
-            let from = reader.position();
-            let Some(tag) = reader.tag()? else { break };
+        fields(&mut reader, ATTRIBUTE, key, |reader, tag| {
             match tag {
-                ATTRIBUTE => {
-                    reader.bytes()?;
-                    reader.skip_run(ATTRIBUTE as u8);
-                    run.add(from, &reader, key);
-                }
                 TIME => point.time = reader.fixed64()?,
                 COUNT => point.count = reader.fixed64()?,
                 SUM => point.sum = Some(reader.double()?),
@@ -149,8 +157,8 @@ impl HistogramPoint {
                 }
                 _ => reader.skip(tag, &HISTOGRAM)?,
             }
-        }
-        run.flush(&reader, key);
+            Ok(())
+        })?;
         Ok(point)
     }
 }
@@ -173,16 +181,8 @@ impl SummaryPoint {
         const AT_QUANTILE: u32 = bytes(6);
         const FLAGS: u32 = varint(8);
         let mut point = Self::default();
-        let mut run = AttributeRun::new();
-        loop {
-            let from = reader.position();
-            let Some(tag) = reader.tag()? else { break };
+        fields(&mut reader, ATTRIBUTE, key, |reader, tag| {
             match tag {
-                ATTRIBUTE => {
-                    reader.bytes()?;
-                    reader.skip_run(ATTRIBUTE as u8);
-                    run.add(from, &reader, key);
-                }
                 TIME => point.time = reader.fixed64()?,
                 COUNT => point.count = reader.fixed64()?,
                 SUM => point.sum = reader.double()?,
@@ -190,8 +190,8 @@ impl SummaryPoint {
                 FLAGS => point.flags = reader.varint()?,
                 _ => reader.skip(tag, &SUMMARY)?,
             }
-        }
-        run.flush(&reader, key);
+            Ok(())
+        })?;
         Ok(point)
     }
 }
