@@ -1,26 +1,9 @@
 //! Helpers of this crate's tests.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use skopos_model::{Labels, SeriesId, SeriesResolver};
-
-/// Folder of the conformance data: `SKOPOS_SHARED`, else `shared` beside the workspace.
-pub(crate) fn shared(path: &str) -> Option<PathBuf> {
-    let root =
-        std::env::var_os("SKOPOS_SHARED").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    let path = root.join(path);
-    if !path.exists() {
-        eprintln_skipped();
-        return None;
-    }
-    Some(path)
-}
-
-#[allow(clippy::print_stderr, reason = "a skipped test has to say so")]
-fn eprintln_skipped() {
-    eprintln!("skipped: no conformance data");
-}
+pub(crate) use skopos_testkit::shared;
 
 /// The lines of a JSON-lines file of the conformance data.
 pub(crate) fn shared_lines(path: &str) -> Option<Vec<serde_json::Value>> {

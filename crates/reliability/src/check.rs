@@ -237,13 +237,7 @@ mod tests {
     /// Rule files of the conformance data load whole, whatever their pages miss.
     #[test]
     fn public_rule_files_load() {
-        let beside = || std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-        let shared = std::env::var_os("SKOPOS_SHARED").map_or_else(beside, std::path::PathBuf::from);
-        let dir = shared.join("conformance/awesome-alert-rules");
-        if !dir.exists() {
-            eprintln!("skipped: no conformance data");
-            return;
-        }
+        let Some(dir) = skopos_testkit::shared("conformance/awesome-alert-rules") else { return };
         let mut stack = vec![dir];
         let (mut rules, mut faults) = (0, Vec::new());
         while let Some(path) = stack.pop() {

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::config::ConfigHandle;
 use crate::http::auth::Auth;
 use crate::http::{ApiError, ApiResult};
+use crate::probes::Probes;
 use crate::reliability::Reliability;
 use crate::telemetry::Telemetry;
 
@@ -53,7 +54,9 @@ pub struct App {
     pub span_metrics: Mutex<SpanMetrics>,
     /// The server's own figures.
     pub telemetry: Telemetry,
-    /// Outgoing HTTP: scrapes, webhooks, actions.
+    /// Services that are asked how they are.
+    pub probes: Probes,
+    /// Outgoing HTTP: scrapes, probes, webhooks, actions.
     pub http_client: reqwest::Client,
     /// Where this server can be reached, once it listens.
     pub addresses: OnceLock<Addresses>,

@@ -53,6 +53,7 @@ pub async fn reload(app: &Arc<App>) -> Result<Vec<Problem>, Vec<Problem>> {
     app.config.0.store(Arc::new(loaded));
     app.reliability.configure(app).await;
     crate::serve::restart_scrapes(app);
+    crate::probes::Probes::restart(app);
     tracing::info!(version, warnings = problems.len(), "configuration reloaded");
     Ok(problems)
 }

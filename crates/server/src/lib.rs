@@ -15,6 +15,7 @@ pub mod drill;
 pub mod frame;
 pub mod http;
 pub mod ingest;
+pub mod probes;
 pub mod reliability;
 pub mod router;
 pub mod serve;

@@ -23,6 +23,7 @@ use crate::config::{ConfigHandle, Loaded};
 use crate::http::auth::{Auth, load_or_create_key};
 use crate::ingest::accept::store_own;
 use crate::ingest::{replay::Replay, scrape};
+use crate::probes::Probes;
 use crate::reliability::Reliability;
 use crate::router;
 use crate::telemetry::Telemetry;
@@ -165,6 +166,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         reliability,
         span_metrics: Mutex::new(SpanMetrics::default()),
         telemetry: Telemetry::default(),
+        probes: Probes::default(),
         http_client: crate::cli::http_client()?,
         addresses: OnceLock::new(),
         query_limits,
@@ -198,6 +200,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
     tasks.spawn(Reliability::run(Arc::clone(&app), stop.clone()));
     tasks.spawn(write_span_metrics(Arc::clone(&app), stop.clone()));
     restart_scrapes(&app);
+    Probes::restart(&app);
     Ok(Server { app, stop, tasks })
 }
 
@@ -213,7 +216,7 @@ impl Server {
     /// When the last flush fails; the write-ahead log then still holds the rows.
     pub async fn stop(self) -> anyhow::Result<()> {
         tracing::info!("stopping: draining requests");
-        stop_scrapes().await;
+        tokio::join!(stop_scrapes(), self.app.probes.stop());
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {

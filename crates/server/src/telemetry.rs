@@ -228,6 +228,14 @@ impl Telemetry {
         line(&mut out, "skopos_wal_bytes", &[], stats.wal.bytes);
         family(&mut out, "skopos_wal_writable", "gauge", "Whether the write-ahead log can be written.");
         line(&mut out, "skopos_wal_writable", &[], u8::from(stats.wal.writable));
+        family(&mut out, "skopos_store_damaged_files", "gauge", "Files that were set aside because their content does not hold; the rest is served.");
+        line(&mut out, "skopos_store_damaged_files", &[], stats.damaged.len());
+        family(&mut out, "skopos_wal_recovered_rows", "gauge", "Rows that the last start put back from the write-ahead log.");
+        line(&mut out, "skopos_wal_recovered_rows", &[], stats.recovery.rows);
+        family(&mut out, "skopos_wal_torn_bytes", "gauge", "Bytes the last start cut from the log's end: written, but never acknowledged.");
+        line(&mut out, "skopos_wal_torn_bytes", &[], stats.recovery.torn_bytes);
+        family(&mut out, "skopos_wal_damaged_records", "gauge", "Records the last start could not read back.");
+        line(&mut out, "skopos_wal_damaged_records", &[], stats.recovery.damaged.len());
         for (name, help, value) in [
             ("skopos_queries_total", "Queries run.", &self.queries),
             ("skopos_rule_evaluation_failures_total", "Rule evaluations that failed.", &self.evaluation_failures),

@@ -1,7 +1,6 @@
 //! The real process, from outside: every test starts `skopos` on free ports and folders of its own, and speaks to it
 //! as clients do. None of the server's code is linked here.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise; its line says where")]
-#![allow(clippy::print_stderr, reason = "says what was skipped")]
 
 #[path = "server/access.rs"]
 mod access;
@@ -19,10 +18,16 @@ mod grpc;
 mod http;
 #[path = "server/json_lines.rs"]
 mod json_lines;
+#[path = "server/mission.rs"]
+mod mission;
 #[path = "server/otlp.rs"]
 mod otlp;
+#[path = "server/probes.rs"]
+mod probes;
 #[path = "server/process.rs"]
 mod process;
+#[path = "server/programs.rs"]
+mod programs;
 #[path = "server/remote_write.rs"]
 mod remote_write;
 #[path = "server/telemetry.rs"]

@@ -84,7 +84,20 @@ export interface ServiceDetail extends ServiceSummary {
   alerts: Alert[];
   slos: SloSummary[];
   runbooks: RunbookSummary[];
+  probes: Probe[];
   stats: QueryStats;
+}
+/** one question asked of one instance, and what the thresholds make of its answers */
+export interface Probe {
+  probe: 'startup' | 'liveness' | 'readiness';
+  instance: string;
+  target: string;
+  state: 'up' | 'down' | 'unknown';
+  since: Nanos | null;
+  failures: number;
+  failure_threshold: number;
+  interval_seconds: number;
+  last: { time: Nanos; success: boolean; seconds: number; status_code: number | null; message: string } | null;
 }
 // GET /v1/services/{name}/golden?from&to&step (ns; optional) -> one frame a signal
 export interface GoldenSignals {

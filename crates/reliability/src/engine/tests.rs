@@ -160,13 +160,7 @@ fn ten_percent_errors_are_paged_after_nine_and_a_half_minutes() {
 /// without history the ratio over 1h is 10 % at once.
 #[test]
 fn mission_rules_pend_and_fire() {
-    let shared = std::env::var("SKOPOS_SHARED")
-        .map_or_else(|_| std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), std::path::PathBuf::from);
-    let file = shared.join("mission-examples/slo.rules.yml");
-    if !file.exists() {
-        eprintln!("skipped: no conformance data");
-        return;
-    }
+    let Some(file) = skopos_testkit::shared("mission-examples/slo.rules.yml") else { return };
     let text = std::fs::read_to_string(file).expect("readable");
     let runbook = RunbookFacts {
         id: "orders-api-slo-burn".into(),

@@ -19,6 +19,7 @@ use super::params::{RangeParams, and, equal};
 use crate::app::{App, Cost};
 use crate::frame::{SeriesFrame, run_range};
 use crate::http::{ApiError, ApiResult};
+use crate::probes::{ProbeKind, ProbeView, Verdict};
 
 /// A service's state in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -114,6 +115,12 @@ pub fn read_services(
     for (name, _) in logging.iter().flat_map(|f| &f.values) {
         names.entry(name.clone()).or_default();
     }
+    // Those that are only probed have no environment.
+    if params.env.as_deref().is_none_or(str::is_empty) {
+        for name in app.probes.services().into_iter().filter(|name| only.is_none_or(|o| o == name)) {
+            names.entry(name).or_default();
+        }
+    }
     let sparks = sparks(app, range, only, ctx)?;
     let mut out = Vec::with_capacity(names.len());
     for (name, environments) in names {
@@ -146,7 +153,7 @@ fn summary(
     let facts = app.reliability.service_facts(&name);
     let error_ratio = red.map(|r| ratio(r.errors, r.count));
     let quantile = |i: usize| red.map(|r| r.quantiles[i] as f64 / 1e9);
-    let (health, reason) = judge(&facts, error_ratio);
+    let (health, reason) = judge(&facts, error_ratio, &app.probes.of(&name));
     ServiceSummary {
         health,
         reason,
@@ -166,21 +173,34 @@ fn summary(
     }
 }
 
-fn judge(facts: &crate::reliability::ServiceFacts, error_ratio: Option<f64>) -> (Health, String) {
+fn judge(facts: &crate::reliability::ServiceFacts, error_ratio: Option<f64>, probes: &[ProbeView]) -> (Health, String) {
+    let mut failing = probes.iter().filter(|p| p.state == Verdict::Down);
     if let Some(page) = facts.firing.iter().find(|a| matches!(a.severity.as_str(), "page" | "critical")) {
         return (Health::Critical, format!("{} is firing", page.name));
     }
     if let Some(ratio) = error_ratio.filter(|r| *r > ERROR_RATIO_CRITICAL) {
         return (Health::Critical, format!("{} of requests fail", percent(ratio)));
     }
+    if let Some(dead) = failing.clone().find(|p| p.probe == ProbeKind::Liveness) {
+        return (Health::Critical, probe_fails(dead));
+    }
     if let Some(alert) = facts.firing.first() {
         return (Health::Warning, format!("{} is firing", alert.name));
+    }
+    if let Some(probe) = failing.next() {
+        return (Health::Warning, probe_fails(probe));
     }
     match error_ratio {
         Some(ratio) if ratio > ERROR_RATIO_WARNING => (Health::Warning, format!("{} of requests fail", percent(ratio))),
         Some(ratio) => (Health::Ok, format!("{} of requests fail, no alert fires", percent(ratio))),
+        None if probes.iter().any(|p| p.state == Verdict::Up) => (Health::Ok, "its probes pass; it sends no server spans in this range".to_owned()),
         None => (Health::Unknown, "it sends no server spans in this range".to_owned()),
     }
+}
+
+fn probe_fails(probe: &ProbeView) -> String {
+    let said = probe.last.as_ref().map(|l| format!(": {}", l.message)).unwrap_or_default();
+    format!("the {} probe of {} fails{said}", probe.probe.as_str(), probe.instance)
 }
 
 /// Three significant figures, as the pages write shares.
@@ -284,6 +304,7 @@ pub struct ServiceDetail {
     alerts: Value,
     slos: Value,
     runbooks: Value,
+    probes: Vec<ProbeView>,
     stats: Cost,
 }
 
@@ -337,6 +358,7 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
         alerts: app.reliability.alerts_of(Some(&name)),
         slos: app.reliability.slos_of(Some(&name)),
         runbooks: app.reliability.runbooks_of(Some(&name), app.clock.now_millis()),
+        probes: app.probes.of(&name),
         summary,
         routes,
         dependencies,
@@ -360,12 +382,15 @@ fn verdict(
             let ratio = summary.error_ratio.filter(|r| *r > 0.0).map(|r| format!("; {} of requests fail", percent(r))).unwrap_or_default();
             format!("{} has been firing since {} UTC{ratio}.", alert.name, clock_time(alert.since_ms))
         }
+        (_, None) if summary.rate.is_none() => sentence(&summary.reason),
         (Health::Ok, None) => format!(
             "Healthy: {:.1} requests per second, {} fail, p99 is {}.",
             summary.rate.unwrap_or(0.0),
             percent(summary.error_ratio.unwrap_or(0.0)),
             duration_text(summary.p99.unwrap_or(0.0))
         ),
+        // What fails may be a probe: then the share of failed requests is not the news.
+        (_, None) if summary.error_ratio.is_none_or(|r| r <= ERROR_RATIO_WARNING) => sentence(&summary.reason),
         (_, None) => format!("{} of requests fail and no alert is firing.", percent(summary.error_ratio.unwrap_or(0.0))),
     };
     let bad_dependency = dependencies.iter().filter(|d| d.direction == Some("downstream")).find(|d| d.error_ratio > ERROR_RATIO_WARNING);
@@ -390,6 +415,12 @@ fn verdict(
         "It calls nothing else that is traced.".to_owned()
     };
     [first, second]
+}
+
+/// A reason as a sentence of its own.
+fn sentence(reason: &str) -> String {
+    let mut letters = reason.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 fn clock_time(millis: i64) -> String {

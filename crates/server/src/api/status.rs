@@ -44,6 +44,7 @@ pub async fn status(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
         "signals": {"logs": signal(Signal::Logs), "traces": signal(Signal::Traces), "metrics": signal(Signal::Metrics)},
         "wal": {"bytes": stats.wal.bytes, "segments": stats.wal.segments, "oldest": null, "writable": stats.wal.writable, "error": (!stats.wal.writable).then_some(&stats.wal.error)},
         "damaged_files": stats.damaged,
+        "recovery": stats.recovery,
         "evaluation": evaluation,
         "environments": environments(&app, now).await?,
         "config": {

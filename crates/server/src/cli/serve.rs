@@ -55,6 +55,8 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_env("SKOPOS_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn,datafusion=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A log that cannot be written (its disk is full) is no reason to stop: telling standard error so would panic.
+    let builder = builder.log_internal_errors(false);
     if args.log_json {
         builder.json().init();
     } else {

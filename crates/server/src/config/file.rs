@@ -7,6 +7,8 @@ use serde::Deserialize;
 use skopos_reliability::notify::NotifyConfig;
 use skopos_reliability::runbooks::{ActionKind, ParameterSchema};
 
+use crate::probes::ProbeConfig;
+
 /// The configuration file. Paths and globs are relative to the file's folder.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +37,8 @@ pub struct ConfigFile {
     pub allow_hosts: Vec<String>,
     /// Targets to scrape.
     pub scrape: Vec<ScrapeConfig>,
+    /// Services that are asked whether they live, are ready, have started.
+    pub probes: Vec<ProbeConfig>,
     /// How long rows are kept.
     pub retention: RetentionConfig,
     /// Limits of ingest and store.
@@ -56,6 +60,7 @@ impl Default for ConfigFile {
             action_files: Vec::new(),
             allow_hosts: Vec::new(),
             scrape: Vec::new(),
+            probes: Vec::new(),
             retention: RetentionConfig::default(),
             limits: LimitsConfig::default(),
         }

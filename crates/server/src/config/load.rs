@@ -11,6 +11,7 @@ use skopos_reliability::runbooks::{Actions, Runbook, parse_runbook};
 use skopos_reliability::slo::{SloOptions, parse_slos};
 
 use super::file::{ActionConfig, ConfigFile, PageContract};
+use crate::probes::{PROBES_MAX, Probe, Snippet};
 
 /// A configuration in force.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Rules, SLOs, routes, runbooks, actions.
     pub engine: EngineConfig,
+    /// What is probed.
+    pub probes: Vec<Probe>,
 }
 
 /// Something wrong in a configuration file.
@@ -217,9 +220,47 @@ fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> 
             }
         }
     }
+    let probes = probes(&file, &base, &name, &mut problems);
     let (routing, findings) = file.notify.compile(&name);
     problems.extend(findings.into_iter().map(Problem::from));
-    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, file, path, version, loaded: now, problems }
+    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, probes, file, path, version, loaded: now, problems }
+}
+
+/// What is probed, each instance once for each question.
+fn probes(file: &ConfigFile, base: &Path, name: &str, problems: &mut Vec<Problem>) -> Vec<Probe> {
+    let mut all: Vec<Probe> = Vec::new();
+    for configured in &file.probes {
+        let snippet = configured.kubernetes.as_ref().map(|manifest| {
+            let path = base.join(manifest);
+            let text = read(&path)?;
+            serde_saphyr::from_str::<Snippet>(&text).map_err(|e| yaml_problem(&path.display().to_string(), &e))
+        });
+        let snippet = match snippet.transpose() {
+            Ok(snippet) => snippet,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        match configured.probes(snippet.as_ref()) {
+            Ok(more) => {
+                for probe in more {
+                    if all.iter().any(|known| known.key() == probe.key()) {
+                        let (service, kind, instance) = probe.key();
+                        problems.push(Problem::whole(name, format!("probes: the {} of {service} at {instance} is asked already", kind.as_str())));
+                    } else {
+                        all.push(probe);
+                    }
+                }
+            }
+            Err(reason) => problems.push(Problem::whole(name, format!("probes: `{}`: {reason}", configured.service))),
+        }
+    }
+    if all.len() > PROBES_MAX {
+        problems.push(Problem::whole(name, format!("probes: {} are asked, {PROBES_MAX} are the most", all.len())));
+        all.truncate(PROBES_MAX);
+    }
+    all
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -259,6 +300,26 @@ mod tests {
         let errors: Vec<String> = loaded.problems.iter().filter(|p| p.is_error()).map(ToString::to_string).collect();
         assert!(errors.iter().all(|e| e.contains("bad.yml")) && !errors.is_empty(), "{errors:?}");
         assert!(loaded.problems.iter().any(|p| !p.is_error() && p.message.contains("none/*.yml names no file")));
+    }
+
+    #[test]
+    fn probes_are_read_from_manifests_and_urls() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("good.yaml", "livenessProbe: {httpGet: {path: /healthz, port: 8080}}");
+        write("typo.yaml", "livenessProbe:\n  httpget: {path: /healthz, port: 8080}\n");
+        write(
+            "skopos.yaml",
+            "probes:\n- {service: a, kubernetes: good.yaml, targets: [h1, h2]}\n- {service: b, kubernetes: typo.yaml, targets: [h]}\n\
+             - {service: c, readiness: {url: 'http://h:1/readyz'}}\n- {service: c, readiness: {url: 'http://h:1/other'}}\n- {service: d}\n",
+        );
+        let loaded = load(Some(&folder.path().join("skopos.yaml")), 0, 1).unwrap();
+        let keys: Vec<String> = loaded.probes.iter().map(|p| format!("{} {} {}", p.service, p.kind.as_str(), p.instance)).collect();
+        assert_eq!(keys, ["a liveness h1:8080", "a liveness h2:8080", "c readiness h:1"]);
+        let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].contains("typo.yaml:2") && problems[0].contains("did you mean `httpGet`"), "{problems:?}");
+        assert!(problems[1].contains("asked already") && problems[2].contains("`d`: nothing is asked"), "{problems:?}");
     }
 
     #[test]

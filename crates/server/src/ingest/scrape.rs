@@ -100,7 +100,7 @@ async fn fetch(app: &Arc<App>, job: &ScrapeConfig, address: &str, timeout: Durat
 }
 
 /// The innermost reason, which is the one that helps ("connection refused").
-fn cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Server, eventually, refused, root, shared, skopos};
+use crate::process::{Server, eventually, refused, root, skopos};
 
 const RULES: &str = "groups:\n- name: first\n  rules:\n  - record: job:up:sum\n    expr: sum by (job) (up)\n";
 
@@ -140,12 +140,12 @@ fn orders_example(folder: &Path) {
 
 #[test]
 fn the_missions_rule_finds_its_runbook() {
-    let Some(shared) = shared() else { return };
+    let Some(rules) = skopos_testkit::shared("mission-examples/slo.rules.yml") else { return };
     let folder = TempDir::new().unwrap();
     let orders = folder.path().join("orders");
     orders_example(&orders);
     let config = orders.join("mission.yaml");
-    let rules = shared.join("mission-examples/slo.rules.yml").canonicalize().unwrap();
+    let rules = rules.canonicalize().unwrap();
     let text = format!("rule_files: [{:?}]\nrunbook_files: [runbooks/*.md]\naction_files: [actions.yaml]\n", rules.display().to_string());
     fs::write(&config, text).unwrap();
     let server = Server::start_with(&folder.path().join("data"), &["--config", config.to_str().unwrap()]);

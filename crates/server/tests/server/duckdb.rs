@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use skopos_testkit::{Need, skipped};
 use tempfile::TempDir;
 
 use crate::process::{Server, root};
@@ -9,9 +10,7 @@ use crate::telemetry::{logs, send};
 
 #[test]
 fn duckdb_counts_the_same_logs() {
-    let Ok(python) = std::env::var("SKOPOS_DUCKDB_PYTHON") else {
-        return eprintln!("skipped: no duckdb (SKOPOS_DUCKDB_PYTHON is not set)");
-    };
+    let Some(python) = skopos_testkit::python() else { return };
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let mut server = Server::start(&data);
@@ -30,7 +29,7 @@ fn duckdb_counts_the_same_logs() {
     let output =
         Command::new(&python).arg(reader).arg(data.join("catalog.sqlite")).arg(query.replace("from logs", "from lake.logs")).output().unwrap();
     if output.status.code() == Some(77) {
-        return eprintln!("skipped: no duckdb ({})", String::from_utf8_lossy(&output.stderr).trim());
+        return skipped(Need::Tools, &format!("no duckdb ({})", String::from_utf8_lossy(&output.stderr).trim()));
     }
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "orders|700|700\npayments|300|300\n");

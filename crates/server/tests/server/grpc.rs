@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use prost::Message as _;
+use skopos_testkit::{Need, skipped};
 use tempfile::TempDir;
 
 use crate::process::Server;
@@ -35,15 +36,13 @@ sys.exit(0 if results == [SpanExportResult.SUCCESS] else 1)
 
 #[test]
 fn the_python_exporter_is_served() {
-    let Ok(python) = std::env::var("SKOPOS_DUCKDB_PYTHON") else {
-        return eprintln!("skipped: no gRPC client (SKOPOS_DUCKDB_PYTHON is not set)");
-    };
+    let Some(python) = skopos_testkit::python() else { return };
     let folder = TempDir::new().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let output = Command::new(&python).args(["-c", PYTHON, &format!("http://{}", server.otlp_grpc)]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(77) {
-        return eprintln!("skipped: no gRPC client ({})", said.trim());
+        return skipped(Need::Tools, &format!("no gRPC client ({})", said.trim()));
     }
     assert!(output.status.success(), "{said}");
     let trace = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -71,7 +70,7 @@ fn curl(address: &str, folder: &TempDir, message: &[u8], headers: &[&str]) -> St
 fn the_status_comes_in_trailers() {
     let version = Command::new("curl").arg("--version").output();
     if !version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("HTTP2")) {
-        return eprintln!("skipped: no curl with HTTP/2");
+        return skipped(Need::Tools, "no curl with HTTP/2");
     }
     let folder = TempDir::new().unwrap();
     let server = Server::start(&folder.path().join("data"));

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use skopos_testkit::{Need, skipped};
 use tempfile::TempDir;
 
-use crate::process::{Server, binary, shared};
+use crate::process::{Server, binary};
 
 /// Pipes `input` through `skopos agent -`; gives what it reported.
 #[track_caller]
@@ -68,10 +69,10 @@ fn the_agent_sends_standard_input_to_its_end() {
 
 #[test]
 fn the_missions_structured_logging_is_found_by_any_id() {
-    let Some(shared) = shared() else { return };
-    let output = match Command::new("python3").arg(shared.join("mission-examples/structured_logging.py")).output() {
+    let Some(example) = skopos_testkit::shared("mission-examples/structured_logging.py") else { return };
+    let output = match Command::new("python3").arg(example).output() {
         Ok(output) => output,
-        Err(error) => return eprintln!("skipped: no python3 ({error})"),
+        Err(error) => return skipped(Need::Tools, &format!("no python3 ({error})")),
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let folder = TempDir::new().unwrap();

@@ -28,16 +28,6 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The conformance data beside the workspace, if it is there.
-pub(crate) fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("SKOPOS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
-    if folder.join("mission-examples").is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no conformance data");
-    None
-}
-
 /// Waits until `look` gives a value.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -39,6 +39,8 @@ const PEER_NAMES: &[(&str, Option<&str>)] = &[
     ("db.system.name", None),
     ("db.system", None),
 ];
+/// URLs whose authority names the other side where nothing else does: older HTTP instrumentation gives no more.
+const URLS: &[&str] = &["url.full", "http.url"];
 const DATABASE: &[&str] = &["db.system.name", "db.system"];
 const MESSAGING: &str = "messaging.system";
 const DESTINATION: &str = "messaging.destination.name";
@@ -235,6 +237,7 @@ fn linked(json: &str) -> Vec<(TraceId, SpanId)> {
 /// Attributes that say what is on the other side.
 struct Peer<'a> {
     names: Vec<(Access<'a>, Option<Access<'a>>)>,
+    urls: Vec<Access<'a>>,
     database: Vec<Access<'a>>,
     messaging: Access<'a>,
     destination: Access<'a>,
@@ -251,6 +254,7 @@ fn fields() -> Vec<Field> {
         fields.push(attribute(name));
         fields.extend(port.map(attribute));
     }
+    fields.extend(URLS.iter().map(|key| attribute(key)));
     fields.extend(DATABASE.iter().map(|key| attribute(key)));
     fields.extend([attribute(MESSAGING), attribute(DESTINATION)]);
     fields
@@ -261,6 +265,7 @@ impl<'a> Peer<'a> {
         let access = |key: &str| Access::new(block, &attribute(key));
         Self {
             names: PEER_NAMES.iter().map(|(name, port)| (access(name), port.map(access))).collect(),
+            urls: URLS.iter().map(|key| access(key)).collect(),
             database: DATABASE.iter().map(|key| access(key)).collect(),
             messaging: access(MESSAGING),
             destination: access(DESTINATION),
@@ -277,13 +282,14 @@ impl<'a> Peer<'a> {
             };
             return Some((name, "messaging"));
         }
-        let name = self.names.iter().find_map(|(name, port)| {
+        let named = self.names.iter().find_map(|(name, port)| {
             let name = text(name)?;
             Some(match port.as_ref().and_then(text) {
                 Some(port) => format!("{name}:{port}"),
                 None => name,
             })
-        })?;
+        });
+        let name = named.or_else(|| self.urls.iter().find_map(|url| authority(&text(url)?).map(str::to_owned)))?;
         let kind = match self.database.iter().find_map(text) {
             Some(system) if CACHES.contains(&system.to_ascii_lowercase().as_str()) => "cache",
             Some(_) => "database",
@@ -291,6 +297,14 @@ impl<'a> Peer<'a> {
         };
         Some((name, kind))
     }
+}
+
+/// `host` or `host:port` of a URL, without a user's name.
+fn authority(url: &str) -> Option<&str> {
+    let rest = url.split_once("://")?.1;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    (!host.is_empty()).then_some(host)
 }
 
 /// See [`skopos_query::traces::TraceStore::edges`]; the busiest first.
@@ -343,4 +357,22 @@ pub(super) fn edges(
         pairing.add_block(Block::Head(&batch.batch));
     }
     Ok(pairing.done())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_the_other_side() {
+        for (url, name) in [
+            ("http://inventory:8080/stock", Some("inventory:8080")),
+            ("https://user:secret@pay.example?q=1", Some("pay.example")),
+            ("http://[::1]:9000#top", Some("[::1]:9000")),
+            ("https:///no-host", None),
+            ("/stock", None),
+        ] {
+            assert_eq!(authority(url), name, "{url}");
+        }
+    }
 }

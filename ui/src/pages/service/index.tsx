@@ -14,6 +14,7 @@ import { perSecond, percent, seconds, significant } from '../../lib/format';
 import { quote } from '../../lib/filter';
 import { millis } from '../../lib/time';
 import { DependencyMap } from './DependencyMap';
+import { Probes } from './Probes';
 
 const WORD = { ok: 'Healthy', warning: 'Impaired', critical: 'Broken', unknown: 'Unknown' } as const;
 
@@ -128,6 +129,7 @@ function Tables({ data, name }: { data: ServiceDetail; name: string }) {
           </table>
         ) : <div className="empty">No traced calls to or from other services.</div>}
       </section>
+      {data.probes.length ? <Probes probes={data.probes} /> : null}
       {data.alerts.length ? <section className="panel c12"><header>Alerts</header><AlertTable alerts={data.alerts} now={Date.now()} /></section> : null}
       {data.slos.length ? <section className="panel c12"><header>SLOs</header><SloTable slos={data.slos} /></section> : null}
     </div>

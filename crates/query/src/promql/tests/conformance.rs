@@ -10,13 +10,7 @@ use super::script::{Outcome, run_script};
 const KNOWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/promql/known_failures.txt");
 
 fn shared() -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let dir = std::env::var_os("SKOPOS_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from).join("conformance");
-    dir.is_dir().then_some(dir)
-}
-
-fn skipped() {
-    eprintln!("skipped: no conformance data");
+    skopos_testkit::shared("conformance")
 }
 
 fn scripts(dir: &std::path::Path) -> Vec<(String, String)> {
@@ -62,7 +56,7 @@ fn class(file: &str, o: &Outcome) -> Option<&'static str> {
 /// reasons.
 #[test]
 fn prometheus_scripts() {
-    let Some(shared) = shared() else { return skipped() };
+    let Some(shared) = shared() else { return };
     let known = std::fs::read_to_string(KNOWN).unwrap_or_default();
     let reasons: BTreeMap<&str, &str> = known.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(' ')).collect();
     let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -118,7 +112,7 @@ fn prometheus_scripts() {
 
 #[test]
 fn prometheus_parser_table() {
-    let Some(shared) = shared() else { return skipped() };
+    let Some(shared) = shared() else { return };
     let text = std::fs::read_to_string(shared.join("promql-parse-table/expr.jsonl")).unwrap();
     let mut wrong = Vec::new();
     let mut count = 0;
