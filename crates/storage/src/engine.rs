@@ -148,7 +148,7 @@ pub(crate) struct Engine {
     merges: AtomicU64,
     /// Files that left; whoever still reads one holds it.
     retired: Mutex<HashMap<i64, Weak<FileMeta>>>,
-    damaged: Mutex<Vec<DamagedFile>>,
+    damaged: Vec<DamagedFile>,
     recovery: RecoveryStats,
     background_error: Mutex<String>,
     stop: CancellationToken,
@@ -304,6 +304,7 @@ impl Engine {
     /// Figures.
     pub(crate) fn stats(&self) -> StoreStats {
         let signal = |signal| self.slot(signal).stats();
+        let found_since = self.slots.iter().flat_map(|slot| slot.table.files()).filter_map(|file| file.damage());
         StoreStats {
             logs: signal(Signal::Logs),
             traces: signal(Signal::Traces),
@@ -311,7 +312,7 @@ impl Engine {
             series: SeriesStats::default(),
             wal: self.wal.stats(),
             merges: self.merges.load(Ordering::Relaxed),
-            damaged: self.damaged.lock().clone(),
+            damaged: self.damaged.iter().cloned().chain(found_since).collect(),
             recovery: self.recovery.clone(),
             background_error: self.background_error.lock().clone(),
         }

@@ -77,3 +77,13 @@ pub enum AppendError {
         retry_after: Duration,
     },
 }
+
+impl StorageError {
+    /// The error as one of a file's content.
+    pub(crate) fn into_damaged(self, path: &str) -> Self {
+        match self {
+            Self::Damaged { .. } => self,
+            other => Self::Damaged { path: path.to_owned(), reason: other.to_string() },
+        }
+    }
+}

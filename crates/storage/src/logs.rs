@@ -78,7 +78,6 @@ pub(crate) struct LogsTable {
     schema: Arc<Schema>,
     head: BatchHead<LogBatch>,
     open: Mutex<HashMap<i64, Arc<OpenFile>>>,
-    damaged: Mutex<HashSet<i64>>,
     resources: Resources,
 }
 
@@ -90,7 +89,6 @@ impl LogsTable {
             schema: Arc::new(schema::schema()),
             head: BatchHead::default(),
             open: Mutex::default(),
-            damaged: Mutex::default(),
             resources: Resources::default(),
         })
     }
@@ -104,7 +102,7 @@ impl LogsTable {
 
     /// Opens a file, or `None` when it is damaged: it was reported and is left out.
     fn open(&self, meta: &Arc<FileMeta>) -> Result<Option<Arc<OpenFile>>, StorageError> {
-        if self.damaged.lock().contains(&meta.id) {
+        if meta.is_damaged() {
             return Ok(None);
         }
         if let Some(open) = self.open.lock().get(&meta.id) {
@@ -116,17 +114,8 @@ impl LogsTable {
                 self.open.lock().insert(meta.id, Arc::clone(&file));
                 Ok(Some(file))
             }
-            Err(error) => self.set_aside(meta, error).map(|()| None),
+            Err(error) => meta.set_aside(error).map(|()| None),
         }
-    }
-
-    /// Leaves a damaged file out from now on; other errors are passed on.
-    fn set_aside(&self, meta: &FileMeta, error: StorageError) -> Result<(), StorageError> {
-        let StorageError::Damaged { .. } = &error else { return Err(error) };
-        if self.damaged.lock().insert(meta.id) {
-            tracing::error!(file = %meta.file.path, rows = meta.file.rows, %error, "log file is damaged and left out of queries");
-        }
-        Ok(())
     }
 
     /// Calls `visit` with the rows of the given blocks that the plan takes, until it returns false. `extra`: columns
@@ -210,7 +199,7 @@ impl LogsTable {
         });
         match result {
             Ok(go_on) => Ok(go_on),
-            Err(error) => self.set_aside(meta, error).map(|()| true),
+            Err(error) => meta.set_aside(error).map(|()| true),
         }
     }
 }
@@ -259,12 +248,10 @@ impl Table for LogsTable {
         // Also those that a query opened again after an earlier swap: an open file is not deleted.
         let current: HashSet<i64> = self.head.files().iter().map(|f| f.id).collect();
         self.open.lock().retain(|id, _| current.contains(id));
-        self.damaged.lock().retain(|id| current.contains(id));
     }
 
     fn plan_merge(&self, now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>> {
-        let damaged = self.damaged.lock().clone();
-        let files: Vec<_> = self.head.files().into_iter().filter(|f| !damaged.contains(&f.id)).collect();
+        let files: Vec<_> = self.head.files().into_iter().filter(|f| !f.is_damaged()).collect();
         merge::plan(&files, now, full)
     }
 

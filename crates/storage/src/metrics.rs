@@ -36,7 +36,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -106,7 +106,6 @@ pub(crate) struct MetricsTable {
     written: Mutex<HashMap<String, Vec<u32>>>,
     indexes: Mutex<IndexCache>,
     /// Files that could not be read: reported once, left out since.
-    damaged: Mutex<HashSet<i64>>,
     refused: Refused,
     schemas: [Arc<Schema>; 4],
 }
@@ -132,7 +131,6 @@ impl MetricsTable {
             families: RwLock::default(),
             written: Mutex::default(),
             indexes: Mutex::default(),
-            damaged: Mutex::default(),
             refused: Refused::default(),
             schemas: [
                 Arc::new(Schema::new(SAMPLES, 0, &samples)),
@@ -245,18 +243,8 @@ impl MetricsTable {
 
     /// Files of a base table that can be read, in order of their WAL sequence.
     fn files_of(&self, table: &str) -> Vec<Arc<FileMeta>> {
-        let damaged = self.damaged.lock();
         let state = self.state.read();
-        state.files.iter().filter(|f| f.file.table == table && !damaged.contains(&f.id)).map(Arc::clone).collect()
-    }
-
-    /// Reports a file that could not be read and leaves it out from now on. Other errors are given back.
-    fn set_aside(&self, file: &FileMeta, error: StorageError) -> Result<(), StorageError> {
-        let StorageError::Damaged { path, reason } = error else { return Err(error) };
-        if self.damaged.lock().insert(file.id) {
-            tracing::error!(path, reason, "a metrics file is damaged and set aside; the rest is served");
-        }
-        Ok(())
+        state.files.iter().filter(|f| f.file.table == table && !f.is_damaged()).map(Arc::clone).collect()
     }
 
     /// Makes the series of files known that this process has not written itself.
@@ -290,7 +278,7 @@ impl MetricsTable {
             });
         }
         if let Err(error) = result
-            && let Err(error) = self.set_aside(file, error)
+            && let Err(error) = file.set_aside(error)
         {
             tracing::error!(path = file.file.path, %error, "a metrics file cannot be read; its series are missing until a restart");
         }

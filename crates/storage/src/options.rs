@@ -10,8 +10,11 @@ pub struct StoreOptions {
     pub data: PathBuf,
     /// Most bytes the heads of all signals may hold; then appends are refused until a flush.
     pub head_bytes_max: usize,
-    /// A head this old (since its first row) is flushed whatever its size.
+    /// Logs and spans this old (since the first row in the head) are flushed however few they are.
     pub flush_age: Duration,
+    /// The same for samples. They come at the same pace all day: a file of ten minutes is merged half as often as
+    /// one of one minute, and packed in memory they are small.
+    pub flush_age_metrics: Duration,
     /// Logs and spans are flushed at this many rows: small files cost a millisecond each to write and to read.
     pub flush_rows: usize,
     /// Longest a group commit waits for company.
@@ -40,6 +43,7 @@ impl StoreOptions {
             data: data.into(),
             head_bytes_max: 384 << 20,
             flush_age: Duration::from_secs(60),
+            flush_age_metrics: Duration::from_secs(600),
             flush_rows: 250_000,
             group_commit_delay: Duration::from_millis(2),
             wal_segment_bytes: 64 << 20,

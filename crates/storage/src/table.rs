@@ -12,6 +12,7 @@ use skopos_model::AttrType;
 
 use crate::blob::Blobs;
 use crate::error::StorageError;
+use crate::stats::DamagedFile;
 
 /// Type of a catalog column, as DuckLake spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +174,36 @@ pub(crate) struct FileMeta {
     pub(crate) created: i64,
     /// Footer and page index, loaded at first use.
     pub(crate) footer: OnceLock<Arc<ParquetMetaData>>,
+    /// Why it was set aside.
+    damage: OnceLock<String>,
+}
+
+impl FileMeta {
+    pub(crate) fn new(id: i64, file: NewFile, created: i64) -> Self {
+        Self { id, file, created, footer: OnceLock::new(), damage: OnceLock::new() }
+    }
+
+    /// Takes a damaged file out of all further reading and merging, and says so once; the rest is served. Errors of
+    /// another kind are given back.
+    pub(crate) fn set_aside(&self, error: StorageError) -> Result<(), StorageError> {
+        let StorageError::Damaged { reason, .. } = error else { return Err(error) };
+        if self.damage.set(reason).is_ok() {
+            let NewFile { path, rows, .. } = &self.file;
+            let reason = self.damage.get();
+            tracing::error!(path, rows, reason, "a file is damaged and set aside; the rest is served");
+        }
+        Ok(())
+    }
+
+    /// Whether it was set aside.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damage.get().is_some()
+    }
+
+    /// How it is reported when it was set aside.
+    pub(crate) fn damage(&self) -> Option<DamagedFile> {
+        self.damage.get().map(|reason| DamagedFile { path: format!("tables/{}", self.file.path), reason: reason.clone() })
+    }
 }
 
 /// A view over base tables in DuckDB's dialect; `{DUCKLAKE_CATALOG}.` stands before each table's name.
@@ -227,7 +258,8 @@ pub(crate) trait Table: Send + Sync {
     fn encode_sealed(&self, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError>;
     /// Makes a committed change visible.
     fn swap(&self, swap: FileSwap);
-    /// Which files should be merged together next, if any: `full` asks for the final form (`/v1/admin/flush`).
+    /// Which files should be merged together next, if any, none that was set aside: `full` asks for the final form
+    /// (`/v1/admin/flush`).
     fn plan_merge(&self, now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>>;
     /// Writes the rows of `inputs` anew as one or more larger files, leaving out rows older than `cutoff`
     /// (Unix nanoseconds). Streams: memory stays bounded by row groups.

@@ -99,7 +99,7 @@ impl Table for SpansTable {
     }
 
     fn plan_merge(&self, now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>> {
-        merge::plan(&self.head.files(), now, full, |file| self.files.usable(file.id))
+        merge::plan(&self.head.files(), now, full)
     }
 
     fn merge(&self, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError> {

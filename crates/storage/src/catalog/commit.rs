@@ -1,6 +1,6 @@
 //! Adding and replacing files: one transaction, one snapshot.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use skopos_model::Signal;
 use sqlx::sqlite::SqliteConnection;
@@ -125,7 +125,7 @@ async fn write(
         state.next_file_id += 1;
         insert_file(connection, file, id, table_id, state.id, commit.created).await?;
         note(&mut changes, format!("inserted_into_table:{table_id}"));
-        metas.push(Arc::new(FileMeta { id, file: file.clone(), created: commit.created, footer: OnceLock::new() }));
+        metas.push(Arc::new(FileMeta::new(id, file.clone(), commit.created)));
     }
     for meta in commit.remove {
         let ended = sqlx::query("UPDATE ducklake_data_file SET end_snapshot = ? WHERE data_file_id = ? AND end_snapshot IS NULL RETURNING table_id")

@@ -31,7 +31,8 @@ impl Engine {
         let mut result = Ok(());
         for slot in self.slots.iter() {
             let head = slot.table.head();
-            let is_old = head.since != 0 && now.saturating_sub(head.since) >= nanos(self.options.flush_age);
+            let age = if slot.signal == Signal::Metrics { self.options.flush_age_metrics } else { self.options.flush_age };
+            let is_old = head.since != 0 && now.saturating_sub(head.since) >= nanos(age);
             if is_old || is_large(slot, self.options.flush_rows) || (short && largest == Some(slot.signal)) {
                 // One signal's trouble must not keep the others in memory.
                 result = self.flush_slot(slot).await.map(|_| ()).and(result);

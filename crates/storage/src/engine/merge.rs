@@ -35,7 +35,7 @@ impl Engine {
             let Some(inputs) = slot.table.plan_merge(now, full).filter(|inputs| !inputs.is_empty()) else { return Ok(()) };
             if let Err(error) = self.merge_files(slot, inputs.clone(), now).await {
                 // A damaged input would stop merging for ever: it is set aside, then the plan is another.
-                if !self.set_aside_damaged(slot, inputs).await? {
+                if !self.set_aside_damaged(inputs).await? {
                     return Err(error);
                 }
             }
@@ -70,16 +70,16 @@ impl Engine {
     }
 
     /// Takes files whose footer does not parse out of sight. `false`: there was none among them.
-    async fn set_aside_damaged(&self, slot: &Slot, files: Vec<Arc<FileMeta>>) -> Result<bool, StorageError> {
+    async fn set_aside_damaged(&self, files: Vec<Arc<FileMeta>>) -> Result<bool, StorageError> {
         let blobs = Arc::clone(&self.blobs);
         let damaged = blocking(move || {
             Ok(files.into_iter().filter_map(|f| super::recovery::check_file(&*blobs, &f.file).err().map(|e| (f, e))).collect::<Vec<_>>())
         })
         .await?;
-        for (file, reason) in &damaged {
-            self.damaged.lock().push(super::recovery::damaged(&file.file, reason));
-            slot.table.swap(FileSwap { add: Vec::new(), remove: vec![file.id], drop_sealed: false });
+        let found = !damaged.is_empty();
+        for (file, error) in damaged {
+            file.set_aside(error.into_damaged(&file.file.path))?;
         }
-        Ok(!damaged.is_empty())
+        Ok(found)
     }
 }

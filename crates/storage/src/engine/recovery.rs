@@ -1,7 +1,7 @@
 //! Start: what the catalog has, then what the log has beyond it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -34,7 +34,7 @@ pub(super) fn check_file(blobs: &dyn Blobs, file: &NewFile) -> Result<(), Storag
 }
 
 /// How a damaged file is reported.
-pub(super) fn damaged(file: &NewFile, reason: &StorageError) -> DamagedFile {
+fn damaged(file: &NewFile, reason: &StorageError) -> DamagedFile {
     tracing::error!(path = file.path, %reason, "a file is set aside; the rest is served");
     let reason = match reason {
         StorageError::Damaged { reason, .. } => reason.clone(),
@@ -102,7 +102,7 @@ impl Engine {
             merge_permit: Semaphore::new(1),
             merges: AtomicU64::new(0),
             retired: Mutex::default(),
-            damaged: Mutex::new(damaged),
+            damaged,
             recovery,
             background_error: Mutex::default(),
             stop: CancellationToken::new(),
@@ -126,7 +126,7 @@ async fn load_files(slots: &[Slot; 3], blobs: &Arc<LocalBlobs>, database: &Datab
             let (mut good, mut bad) = (Vec::new(), Vec::new());
             for stored in files {
                 match check_file(&*checker, &stored.file) {
-                    Ok(()) => good.push(Arc::new(FileMeta { id: stored.id, file: stored.file, created: stored.created, footer: OnceLock::new() })),
+                    Ok(()) => good.push(Arc::new(FileMeta::new(stored.id, stored.file, stored.created))),
                     Err(reason) => bad.push(damaged(&stored.file, &reason)),
                 }
             }

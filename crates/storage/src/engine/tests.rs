@@ -235,7 +235,11 @@ async fn background_flushes_by_age_and_size() {
     rig.append(Signal::Metrics, &["a", "b", "c", "d"]).await.expect("appended");
     rig.engine.flush_due().await.expect("looked");
     assert_eq!(rig.engine.stats().metrics.files, 0, "samples wait for their age");
+    rig.append(Signal::Traces, &["a"]).await.expect("appended");
     rig.clock.advance(nanos(Duration::from_secs(60)));
+    rig.engine.flush_due().await.expect("looked");
+    assert_eq!((rig.engine.stats().metrics.files, rig.engine.stats().traces.files), (0, 1), "samples wait longer");
+    rig.clock.advance(nanos(Duration::from_secs(540)));
     rig.engine.flush_due().await.expect("looked");
     assert_eq!(rig.engine.stats().metrics.files, 1);
     let background = tokio::spawn(Arc::clone(&rig.engine).run_background());

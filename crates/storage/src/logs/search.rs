@@ -218,7 +218,7 @@ impl LogsTable {
                     Ok(true)
                 };
                 if let Err(error) = self.scan_blocks(plan, &file, list, &[Kind::Time, Kind::Seq, Kind::Row], ctx, &mut visit) {
-                    self.set_aside(&file.meta, error)?;
+                    file.meta.set_aside(error)?;
                 }
             }
             best.settle();
@@ -238,7 +238,7 @@ impl LogsTable {
         let Some(file) = self.open(meta)? else { return Ok(()) };
         let blocks = match plan.blocks(&file) {
             Ok(blocks) => blocks,
-            Err(error) => return self.set_aside(meta, error),
+            Err(error) => return meta.set_aside(error),
         };
         ctx.stats.add_files(u64::from(!blocks.is_empty()), u64::from(blocks.is_empty()));
         queue.extend(blocks.into_iter().map(|(number, rows)| {
@@ -275,7 +275,7 @@ impl LogsTable {
                         rows[*at] = Some(BlockRecord::new(&block, at_block, &self.resources).to_row());
                     }
                 }
-                Err(error) => self.set_aside(&file.meta, error)?,
+                Err(error) => file.meta.set_aside(error)?,
             }
         }
         Ok(rows.into_iter().flatten().collect())

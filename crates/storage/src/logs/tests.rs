@@ -1,6 +1,6 @@
 mod generate;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use skopos_model::LogBatch;
@@ -44,7 +44,7 @@ impl Rig {
     fn adopt(&mut self, files: Vec<NewFile>, remove: &[Arc<FileMeta>], drop_sealed: bool) {
         let add = files.into_iter().map(|file| {
             self.next_id += 1;
-            Arc::new(FileMeta { id: self.next_id, file, created: 0, footer: OnceLock::new() })
+            Arc::new(FileMeta::new(self.next_id, file, 0))
         });
         let add = add.collect();
         self.table.swap(FileSwap { add, remove: remove.iter().map(|f| f.id).collect(), drop_sealed });

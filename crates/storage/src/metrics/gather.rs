@@ -70,9 +70,8 @@ impl MetricsTable {
 
     /// Samples files with rows in the closed range of milliseconds, and what is in memory: every sample in one place.
     fn places(&self, start: i64, end: i64) -> (RwLockReadGuard<'_, State>, Vec<Arc<FileMeta>>, usize) {
-        let damaged = self.damaged.lock().clone();
         let state = self.state.read();
-        let all = state.files.iter().filter(|f| f.file.table == SAMPLES && !damaged.contains(&f.id));
+        let all = state.files.iter().filter(|f| f.file.table == SAMPLES && !f.is_damaged());
         let (hit, missed): (Vec<_>, Vec<_>) = all.map(Arc::clone).partition(|f| in_range(f, start, end));
         (state, hit, missed.len())
     }
@@ -126,7 +125,7 @@ impl MetricsTable {
         match open.read(start, end, samples) {
             Ok(rows) => Ok(rows),
             Err(error) => {
-                self.set_aside(&open.file().meta, error)?;
+                open.file().meta.set_aside(error)?;
                 *cursor = None;
                 Ok(0)
             }
@@ -149,7 +148,7 @@ impl MetricsTable {
             let file = match self.open_samples(meta) {
                 Ok(file) => file,
                 Err(error) => {
-                    self.set_aside(meta, error)?;
+                    meta.set_aside(error)?;
                     continue;
                 }
             };
@@ -192,7 +191,7 @@ impl MetricsTable {
             let file = match self.open_samples(meta) {
                 Ok(file) => file,
                 Err(error) => {
-                    self.set_aside(meta, error)?;
+                    meta.set_aside(error)?;
                     continue;
                 }
             };

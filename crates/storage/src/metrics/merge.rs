@@ -56,7 +56,7 @@ pub(super) fn run(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, b
     let file = match origin.table {
         SAMPLES => samples(table, &inputs, cutoff, blobs, origin)?,
         SERIES => series(table, &inputs, blobs, origin)?,
-        EXEMPLARS => exemplars(table, &inputs, cutoff, blobs, origin)?,
+        EXEMPLARS => exemplars(&inputs, cutoff, blobs, origin)?,
         METADATA => metadata(table, &inputs, blobs, origin)?,
         other => {
             return Err(StorageError::Format { what: "cannot merge", reason: format!("{other} is no table of metrics") });
@@ -66,12 +66,12 @@ pub(super) fn run(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, b
 }
 
 /// A damaged input is remembered, so that the next plan goes without it.
-fn checked<T>(table: &MetricsTable, file: &FileMeta, result: Result<T, StorageError>) -> Result<T, StorageError> {
+fn checked<T>(file: &FileMeta, result: Result<T, StorageError>) -> Result<T, StorageError> {
     result.map_err(|error| {
         if let StorageError::Damaged { path, reason } = &error {
             let copy = StorageError::Damaged { path: path.clone(), reason: reason.clone() };
             // Only other kinds of errors come back from it.
-            let _ = table.set_aside(file, copy);
+            let _ = file.set_aside(copy);
         }
         error
     })
@@ -81,7 +81,7 @@ fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &
     let start = first_kept(cutoff);
     let mut open: Vec<Arc<SamplesFile>> = Vec::with_capacity(inputs.len());
     for meta in inputs {
-        open.push(checked(table, meta, table.open_samples(meta))?);
+        open.push(checked(meta, table.open_samples(meta))?);
     }
     let mut ids: Vec<u32> = open.iter().flat_map(|f| f.index.runs.iter().map(|r| r.series)).collect();
     ids.sort_unstable();
@@ -102,7 +102,7 @@ fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &
         merged.clear();
         for (cursor, meta) in cursors.iter_mut().zip(inputs) {
             if cursor.peek().is_some_and(|run| run.series == id) {
-                checked(table, meta, cursor.read(start, i64::MAX, &mut merged))?;
+                checked(meta, cursor.read(start, i64::MAX, &mut merged))?;
             }
         }
         writer.push(id, &merged.times, &merged.values)?;
@@ -110,17 +110,11 @@ fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &
     if writer.rows() == 0 { Ok(None) } else { writer.finish().map(Some) }
 }
 
-fn exemplars(
-    table: &MetricsTable,
-    inputs: &[Arc<FileMeta>],
-    cutoff: i64,
-    blobs: &dyn Blobs,
-    origin: Origin,
-) -> Result<Option<NewFile>, StorageError> {
+fn exemplars(inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs, origin: Origin) -> Result<Option<NewFile>, StorageError> {
     let start = first_kept(cutoff);
     let mut rows: Vec<(SeriesId, Exemplar)> = Vec::new();
     for meta in inputs {
-        rows.extend(checked(table, meta, small::exemplars::read(meta, blobs))?.into_iter().filter(|(_, e)| e.timestamp >= start));
+        rows.extend(checked(meta, small::exemplars::read(meta, blobs))?.into_iter().filter(|(_, e)| e.timestamp >= start));
     }
     rows.sort_by_key(|(id, e)| (*id, e.timestamp));
     rows.dedup();
@@ -130,7 +124,7 @@ fn exemplars(
 fn metadata(table: &MetricsTable, inputs: &[Arc<FileMeta>], blobs: &dyn Blobs, origin: Origin) -> Result<Option<NewFile>, StorageError> {
     let mut newest = BTreeMap::new();
     for meta in inputs {
-        for m in checked(table, meta, small::metadata::read(meta, blobs))? {
+        for m in checked(meta, small::metadata::read(meta, blobs))? {
             newest.insert(m.family.clone(), m);
         }
     }
@@ -147,7 +141,7 @@ fn metadata(table: &MetricsTable, inputs: &[Arc<FileMeta>], blobs: &dyn Blobs, o
 fn series(table: &MetricsTable, inputs: &[Arc<FileMeta>], blobs: &dyn Blobs, origin: Origin) -> Result<Option<NewFile>, StorageError> {
     let mut ids = Vec::new();
     for meta in inputs {
-        checked(table, meta, small::series::read(meta, blobs, |id, _| ids.push(id)))?;
+        checked(meta, small::series::read(meta, blobs, |id, _| ids.push(id)))?;
     }
     ids.sort_unstable();
     ids.dedup();

@@ -150,11 +150,11 @@ impl Queryable for MetricsTable {
         };
         let in_range = |time_min: i64, time_max: i64| time_min <= nanos(end) && nanos(start) <= time_max;
         let files = files.iter().filter(|f| f.file.table == EXEMPLARS && in_range(f.file.time_min, f.file.time_max));
-        for file in files.filter(|f| !self.damaged.lock().contains(&f.id)).collect::<Vec<_>>() {
+        for file in files.filter(|f| !f.is_damaged()).collect::<Vec<_>>() {
             ctx.check()?;
             match small::exemplars::read(file, &*self.blobs) {
                 Ok(read) => rows.extend(read.iter().filter(is_wanted).cloned()),
-                Err(error) => self.set_aside(file, error).map_err(storage_error)?,
+                Err(error) => file.set_aside(error).map_err(storage_error)?,
             }
         }
         let mut by_series: HashMap<u32, Vec<Exemplar>> = HashMap::new();

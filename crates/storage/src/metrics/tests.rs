@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -124,7 +124,7 @@ impl Store {
                 let id = self.next_file;
                 self.next_file += 1;
                 self.files.push((id, file.clone()));
-                Arc::new(FileMeta { id, file, created: 0, footer: OnceLock::new() })
+                Arc::new(FileMeta::new(id, file, 0))
             })
             .collect()
     }
@@ -154,7 +154,7 @@ impl Store {
     /// Everything in memory is lost.
     fn restart(&mut self) {
         self.table = MetricsTable::new(Arc::new(self.blobs.clone()), &self.options);
-        let meta = |(id, file): &(i64, NewFile)| Arc::new(FileMeta { id: *id, file: file.clone(), created: 0, footer: OnceLock::new() });
+        let meta = |(id, file): &(i64, NewFile)| Arc::new(FileMeta::new(*id, file.clone(), 0));
         self.table.swap(FileSwap { add: self.files.iter().map(meta).collect(), remove: vec![], drop_sealed: false });
         for (seq, series, metadata) in self.log.iter().filter(|(seq, ..)| *seq > self.applied) {
             let batch = number(&self.table, series, metadata.clone());

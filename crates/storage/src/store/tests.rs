@@ -140,6 +140,7 @@ fn small(folder: &Path) -> StoreOptions {
     StoreOptions {
         flush_rows: 60,
         flush_age: Duration::from_millis(100),
+        flush_age_metrics: Duration::from_millis(100),
         group_commit_delay: Duration::ZERO,
         wal_segment_bytes: 64 << 10,
         ..StoreOptions::new(folder)

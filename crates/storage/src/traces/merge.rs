@@ -30,10 +30,10 @@ const FILE_ROWS_MAX: u64 = 4 * 1_048_576;
 /// Most rows in memory during a merge: besides the group being written, those of traces not known to be complete.
 const POOL_ROWS_MAX: usize = 4 * GROUP_ROWS;
 
-/// Files that should become fewer; `usable` says of a file whether it can be read.
-pub(super) fn plan(files: &[Arc<FileMeta>], now: i64, full: bool, usable: impl Fn(&FileMeta) -> bool) -> Option<Vec<Arc<FileMeta>>> {
+/// Files that should become fewer; those that were set aside stay as they are.
+pub(super) fn plan(files: &[Arc<FileMeta>], now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>> {
     let mut windows: BTreeMap<i64, Vec<Arc<FileMeta>>> = BTreeMap::new();
-    for file in files.iter().filter(|f| f.file.rows < LARGE_ROWS && usable(f)) {
+    for file in files.iter().filter(|f| f.file.rows < LARGE_ROWS && !f.is_damaged()) {
         windows.entry(file.file.time_min.div_euclid(WINDOW)).or_default().push(Arc::clone(file));
     }
     windows.into_iter().find_map(|(window, small)| {

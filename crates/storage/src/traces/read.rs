@@ -1,11 +1,11 @@
 //! Reading files of spans: the open ones are kept, damaged ones are set aside, rows pass a filter on the way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::error::ArrowError;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter, RowSelection};
 use skopos_model::AttrType;
 use skopos_query::QueryContext;
@@ -27,12 +27,11 @@ use crate::table::FileMeta;
 pub(super) struct OpenFiles {
     blobs: Arc<dyn Blobs>,
     open: RwLock<HashMap<i64, Arc<SpanFile>>>,
-    damaged: Mutex<HashSet<i64>>,
 }
 
 impl OpenFiles {
     pub(super) fn new(blobs: Arc<dyn Blobs>) -> Self {
-        Self { blobs, open: RwLock::default(), damaged: Mutex::default() }
+        Self { blobs, open: RwLock::default() }
     }
 
     /// The open file, or `None` when it is damaged.
@@ -40,7 +39,7 @@ impl OpenFiles {
         if let Some(known) = self.open.read().get(&meta.id) {
             return Some(Arc::clone(known));
         }
-        if self.damaged.lock().contains(&meta.id) {
+        if meta.is_damaged() {
             return None;
         }
         match SpanFile::open(&*self.blobs, Arc::clone(meta)) {
@@ -50,22 +49,21 @@ impl OpenFiles {
                 Some(file)
             }
             Err(error) => {
-                self.set_aside(meta, &error);
+                self.set_aside(meta, error);
                 None
             }
         }
     }
 
-    /// Takes a damaged file out of all further reading, and says so once. The rest is served.
-    fn set_aside(&self, meta: &FileMeta, error: &StorageError) {
+    /// Takes a damaged file out of all further reading.
+    fn set_aside(&self, meta: &FileMeta, error: StorageError) {
         if matches!(error, StorageError::Io { .. }) {
             // The system may have a passing reason: the file is tried again next time.
             tracing::warn!(file = %meta.file.path, %error, "a file of spans could not be read");
             return;
         }
-        if self.damaged.lock().insert(meta.id) {
-            tracing::error!(file = %meta.file.path, rows = meta.file.rows, %error, "a file of spans cannot be read and is set aside");
-        }
+        // Only other kinds of errors come back.
+        let _ = meta.set_aside(error.into_damaged(&meta.file.path));
         self.open.write().remove(&meta.id);
     }
 
@@ -73,25 +71,18 @@ impl OpenFiles {
     pub(super) fn guard<T: Default>(&self, file: &SpanFile, read: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
         match read() {
             Err(error @ (StorageError::Damaged { .. } | StorageError::Io { .. } | StorageError::Format { .. })) => {
-                self.set_aside(&file.meta, &error);
+                self.set_aside(&file.meta, error);
                 Ok(T::default())
             }
             other => other,
         }
     }
 
-    /// Whether a file has not turned out to be damaged.
-    pub(super) fn usable(&self, id: i64) -> bool {
-        !self.damaged.lock().contains(&id)
-    }
-
     /// Forgets files that left the table.
     pub(super) fn forget(&self, ids: &[i64]) {
         let mut open = self.open.write();
-        let mut damaged = self.damaged.lock();
         for id in ids {
             open.remove(id);
-            damaged.remove(id);
         }
     }
 }

@@ -120,7 +120,7 @@ impl Fixture {
 
     fn meta(&self, file: NewFile) -> Arc<FileMeta> {
         let id = self.next_file.fetch_add(1, Ordering::Relaxed);
-        Arc::new(FileMeta { id, file, created: BASE, footer: std::sync::OnceLock::new() })
+        Arc::new(FileMeta::new(id, file, BASE))
     }
 
     pub(crate) fn flush(&self) -> Vec<NewFile> {

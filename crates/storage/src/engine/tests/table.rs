@@ -52,7 +52,7 @@ impl TextTable {
     pub(super) fn texts(&self) -> Vec<String> {
         let snapshot = self.head.snapshot();
         let mut texts: Vec<String> = snapshot.batches.iter().flat_map(|b| b.batch.iter().map(|(_, text)| text.clone())).collect();
-        for file in &snapshot.files {
+        for file in snapshot.files.iter().filter(|file| !file.is_damaged()) {
             texts.extend(self.read(file, &*self.blobs).expect("a file in force is readable").into_iter().map(|(_, text)| text));
         }
         texts.sort();
@@ -163,7 +163,7 @@ impl Table for TextTable {
     }
 
     fn plan_merge(&self, _now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>> {
-        let files = self.head.files();
+        let files: Vec<_> = self.head.files().into_iter().filter(|file| !file.is_damaged()).collect();
         (files.len() >= if full { 2 } else { 4 }).then_some(files)
     }
 
