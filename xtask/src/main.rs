@@ -4,6 +4,7 @@
 
 mod children;
 mod demo;
+mod links;
 mod sink;
 mod test;
 mod tidy;
@@ -30,6 +31,8 @@ enum Command {
     Tidy,
     /// Build the pages into ui/dist.
     Ui,
+    /// Write docs/reference anew from the code.
+    Docs,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
         Command::Ui => tools::build_ui(),
+        Command::Docs => tools::write_reference(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,6 +34,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         check_file(file, &mut findings);
     }
     check_paths("ARCHITECTURE.md", &mut findings);
+    crate::links::check(&files, &mut findings);
     if findings.is_empty() {
         say(format!("tidy: {} files, no findings", files.len()));
         return Ok(());

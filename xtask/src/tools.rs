@@ -110,3 +110,10 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> anyhow::Result<()> {
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
+
+/// Writes `docs/reference` anew: the tests that compare it with the code write it when they are told to.
+pub(crate) fn write_reference() -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--lib", "--test", "server", "--", "reference", "functions_are_documented"]);
+    step("writing docs/reference", command.env("UPDATE_EXPECT", "1"))
+}

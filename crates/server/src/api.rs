@@ -14,6 +14,7 @@ pub mod params;
 pub mod prometheus;
 pub mod runbooks;
 pub mod services;
+pub mod shapes;
 pub mod slos;
 pub mod sql;
 pub mod status;

@@ -16,6 +16,8 @@ pub mod frame;
 pub mod http;
 pub mod ingest;
 pub mod probes;
+#[cfg(test)]
+mod reference;
 pub mod reliability;
 pub mod router;
 pub mod serve;

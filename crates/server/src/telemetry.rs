@@ -1,7 +1,11 @@
 //! The server's own figures, shown on `/metrics` and in `GET /v1/status`.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -158,6 +162,8 @@ pub struct Telemetry {
     pub ingest: IngestTelemetry,
     /// Scrape targets.
     pub targets: Targets,
+    /// The data folder, once it is known.
+    pub data: OnceLock<PathBuf>,
     /// Queries run.
     pub queries: AtomicU64,
     /// Rule evaluations that failed.
@@ -212,6 +218,7 @@ impl Telemetry {
             line(&mut out, "skopos_ingest_refused_requests_total", &[("signal", signal.as_str()), ("reason", reason)], count);
         }
         let stats = app.store.stats();
+        self.upkeep(&mut out, app, &stats);
         family(&mut out, "skopos_store_head_bytes", "gauge", "Memory of rows that are not in files yet.");
         for s in signals {
             line(&mut out, "skopos_store_head_bytes", &[("signal", s.as_str())], signal_stats(&stats, s).head_bytes);

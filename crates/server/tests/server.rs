@@ -4,6 +4,8 @@
 
 #[path = "server/access.rs"]
 mod access;
+#[path = "server/api.rs"]
+mod api;
 #[path = "server/bad_input.rs"]
 mod bad_input;
 #[path = "server/config.rs"]
@@ -28,6 +30,8 @@ mod probes;
 mod process;
 #[path = "server/programs.rs"]
 mod programs;
+#[path = "server/reference.rs"]
+mod reference;
 #[path = "server/remote_write.rs"]
 mod remote_write;
 #[path = "server/telemetry.rs"]

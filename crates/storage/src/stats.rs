@@ -74,6 +74,8 @@ pub struct WalStats {
     pub sequence: u64,
     /// Group commits (one fsync each) since the start.
     pub commits: u64,
+    /// Time spent in them, nanoseconds: `commit_nanos / commits` is what a group waits for the disk.
+    pub commit_nanos: u64,
     /// Whether appends are accepted.
     pub writable: bool,
     /// Why not; empty when writable.

@@ -80,10 +80,12 @@ fn figures(log: &WalLog) -> WalStats {
 }
 
 impl Shared {
-    /// Notes the log's figures after a change.
-    fn measure(&self, log: &WalLog, commits: u64) {
+    /// Notes the log's figures after a change, and how long it took if it was a commit.
+    fn measure(&self, log: &WalLog, commit: Option<Duration>) {
         let mut noted = self.figures.lock();
-        *noted = WalStats { commits: noted.commits + commits, ..figures(log) };
+        let nanos = commit.map_or(0, |took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        let (commits, commit_nanos) = (noted.commits + u64::from(commit.is_some()), noted.commit_nanos.saturating_add(nanos));
+        *noted = WalStats { commits, commit_nanos, ..figures(log) };
     }
 }
 
@@ -166,7 +168,7 @@ impl Wal {
     pub(crate) fn free(&self, positions: [u64; 3]) -> std::io::Result<()> {
         let mut log = self.shared.log.lock();
         let freed = log.free(positions);
-        self.shared.measure(&log, 0);
+        self.shared.measure(&log, None);
         freed
     }
 
@@ -243,8 +245,9 @@ fn write_groups(shared: &Shared, sinks: &[mpsc::Sender<Vec<Logged>>], delay: Dur
         let payloads: Vec<&WalPayload> = group.iter().map(|p| &p.payload).collect();
         let result = {
             let mut log = shared.log.lock();
+            let started = Instant::now();
             let result = log.append(&payloads);
-            shared.measure(&log, 1);
+            shared.measure(&log, Some(started.elapsed()));
             result
         };
         match result {

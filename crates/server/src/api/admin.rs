@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::http::{ApiError, ApiResult};
 
 /// `POST /v1/admin/flush`: returns when all that was acknowledged is in compacted tables.
-#[utoipa::path(post, path = "/v1/admin/flush", tag = "admin", responses((status = 200, description = "All that was acknowledged is in compacted tables")))]
+#[utoipa::path(post, path = "/v1/admin/flush", tag = "admin", responses((status = 200, description = "All that was acknowledged is in compacted tables", body = crate::api::shapes::Flushed)))]
 pub async fn flush(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
     let started = Instant::now();
     app.store.flush().await?;
@@ -19,7 +19,7 @@ pub async fn flush(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
 }
 
 /// `POST /v1/admin/reload`: reads the configuration again; a broken one leaves the one in force.
-#[utoipa::path(post, path = "/v1/admin/reload", tag = "admin", responses((status = 200, description = "Loaded"), (status = 400, description = "The new configuration has errors; the old one stays in force")))]
+#[utoipa::path(post, path = "/v1/admin/reload", tag = "admin", responses((status = 200, description = "Loaded", body = crate::api::shapes::Reloaded), (status = 400, description = "The new configuration has errors; the old one stays in force")))]
 pub async fn reload(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
     match crate::config::reload(&app).await {
         Ok(problems) => Ok(Json(json!({"loaded": true, "problems": problems}))),

@@ -25,7 +25,7 @@ pub struct AlertParams {
 }
 
 /// `GET /v1/alerts`
-#[utoipa::path(get, path = "/v1/alerts", tag = "alerts", params(AlertParams), responses((status = 200, description = "Alerts, the gravest first")))]
+#[utoipa::path(get, path = "/v1/alerts", tag = "alerts", params(AlertParams), responses((status = 200, description = "Alerts, the gravest first", body = crate::api::shapes::AlertList)))]
 pub async fn list(State(app): State<Arc<App>>, Query(params): Query<AlertParams>) -> Json<Value> {
     let mut alerts = app.reliability.alerts_of(None);
     if let (Some(states), Value::Array(list)) = (params.state.filter(|s| !s.is_empty()), &mut alerts) {
@@ -39,7 +39,7 @@ pub async fn list(State(app): State<Arc<App>>, Query(params): Query<AlertParams>
 const HISTORY_MAX: u32 = 200;
 
 /// `GET /v1/alerts/{fingerprint}`
-#[utoipa::path(get, path = "/v1/alerts/{fingerprint}", tag = "alerts", params(("fingerprint" = String, Path)), responses((status = 200, description = "Condition, value, history, notifications"), (status = 404, description = "No such alert now")))]
+#[utoipa::path(get, path = "/v1/alerts/{fingerprint}", tag = "alerts", params(("fingerprint" = String, Path)), responses((status = 200, description = "Condition, value, history, notifications", body = crate::api::shapes::AlertDetail), (status = 404, description = "No such alert now")))]
 pub async fn one(State(app): State<Arc<App>>, Path(fingerprint): Path<String>) -> ApiResult<Json<Value>> {
     let mut alert = app.reliability.alert(&fingerprint).ok_or_else(|| {
         ApiError::not_found(format!("there is no alert {fingerprint}: resolved alerts are shown for 15 minutes, their history stays in the journal"))
@@ -76,7 +76,7 @@ async fn failing_trace(app: &Arc<App>, alert: &Value) -> ApiResult<Option<String
 }
 
 /// `GET /v1/rules`
-#[utoipa::path(get, path = "/v1/rules", tag = "alerts", responses((status = 200, description = "Rules by group with health and state")))]
+#[utoipa::path(get, path = "/v1/rules", tag = "alerts", responses((status = 200, description = "Rules by group with health and state", body = crate::api::shapes::RuleList)))]
 pub async fn rules(State(app): State<Arc<App>>) -> Json<Value> {
     Json(app.reliability.rule_groups())
 }

@@ -94,7 +94,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 }
 
 /// `GET /v1/capacity/{service}`
-#[utoipa::path(get, path = "/v1/capacity/{service}", tag = "capacity", params(("service" = String, Path)), responses((status = 200, description = "Current load, p99, headroom at 60 % CPU"), (status = 404, description = "No request figures of such a service")))]
+#[utoipa::path(get, path = "/v1/capacity/{service}", tag = "capacity", params(("service" = String, Path)), responses((status = 200, description = "Current load, p99, headroom at 60 % CPU", body = crate::api::shapes::Capacity), (status = 404, description = "No request figures of such a service")))]
 pub async fn note(State(app): State<Arc<App>>, Path(service): Path<String>) -> ApiResult<Json<CapacityNote>> {
     let now = app.clock.now_nanos();
     let name = service.clone();

@@ -35,7 +35,7 @@ pub struct CorrelateParams {
 }
 
 /// `GET /v1/correlate`
-#[utoipa::path(get, path = "/v1/correlate", tag = "correlate", params(CorrelateParams), responses((status = 200, description = "What belongs together: trace, logs, exemplars, services, deploys, alerts, runbooks"), (status = 400, description = "Neither trace_id nor service")))]
+#[utoipa::path(get, path = "/v1/correlate", tag = "correlate", params(CorrelateParams), responses((status = 200, description = "What belongs together: trace, logs, exemplars, services, deploys, alerts, runbooks", body = crate::api::shapes::Correlation), (status = 400, description = "Neither trace_id nor service")))]
 pub async fn correlate(State(app): State<Arc<App>>, Query(params): Query<CorrelateParams>) -> ApiResult<Json<Value>> {
     let now = app.clock.now_nanos();
     let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());

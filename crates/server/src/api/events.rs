@@ -74,7 +74,7 @@ pub struct NewEvent {
 }
 
 /// `POST /v1/events`
-#[utoipa::path(post, path = "/v1/events", tag = "events", request_body = NewEvent, responses((status = 201, description = "Recorded"), (status = 200, description = "Known already by its dedup_key"), (status = 400, description = "Kind, service or time is wrong")))]
+#[utoipa::path(post, path = "/v1/events", tag = "events", request_body = NewEvent, responses((status = 201, description = "Recorded", body = crate::api::shapes::ChangeRecorded), (status = 200, description = "Known already by its dedup_key", body = crate::api::shapes::ChangeRecorded), (status = 400, description = "Kind, service or time is wrong")))]
 pub async fn post(State(app): State<Arc<App>>, Json(event): Json<NewEvent>) -> ApiResult<(StatusCode, Json<Value>)> {
     if !KINDS.contains(&event.kind.as_str()) {
         return Err(ApiError::bad_request(format!("kind: {:?} is none of {}", event.kind, KINDS.join(", "))));
@@ -158,7 +158,7 @@ pub struct EventParams {
 }
 
 /// `GET /v1/events`
-#[utoipa::path(get, path = "/v1/events", tag = "events", params(RangeParams, EventParams), responses((status = 200, description = "Events, oldest first")))]
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(RangeParams, EventParams), responses((status = 200, description = "Events, oldest first", body = crate::api::shapes::ChangeList)))]
 pub async fn list(State(app): State<Arc<App>>, Query(range): Query<RangeParams>, Query(params): Query<EventParams>) -> ApiResult<Json<Value>> {
     let range = range.range(&app)?;
     let events = markers(&app, range, params.service.as_deref().filter(|s| !s.is_empty())).await?;

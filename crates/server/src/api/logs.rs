@@ -66,7 +66,7 @@ pub async fn run_search(app: &Arc<App>, search: LogSearch) -> ApiResult<LogsResp
 }
 
 /// `GET /v1/logs`
-#[utoipa::path(get, path = "/v1/logs", tag = "logs", params(RangeParams, SearchParams), responses((status = 200, description = "Matching records, newest first"), (status = 400, description = "Filter or range is wrong; `error.at` is the position")))]
+#[utoipa::path(get, path = "/v1/logs", tag = "logs", params(RangeParams, SearchParams), responses((status = 200, description = "Matching records, newest first", body = crate::api::shapes::LogPage), (status = 400, description = "Filter or range is wrong; `error.at` is the position")))]
 pub async fn search(
     State(app): State<Arc<App>>,
     Query(range): Query<RangeParams>,
@@ -114,7 +114,7 @@ pub fn bucket_width(span: i64, buckets: i64) -> i64 {
 }
 
 /// `GET /v1/logs/histogram`
-#[utoipa::path(get, path = "/v1/logs/histogram", tag = "logs", params(RangeParams, HistogramParams), responses((status = 200, description = "Counts by time and severity")))]
+#[utoipa::path(get, path = "/v1/logs/histogram", tag = "logs", params(RangeParams, HistogramParams), responses((status = 200, description = "Counts by time and severity", body = crate::api::shapes::LogHistogram)))]
 pub async fn histogram(
     State(app): State<Arc<App>>,
     Query(range): Query<RangeParams>,
@@ -144,7 +144,7 @@ pub struct FacetsResponse {
 }
 
 /// `GET /v1/logs/facets`
-#[utoipa::path(get, path = "/v1/logs/facets", tag = "logs", params(RangeParams, FacetParams), responses((status = 200, description = "Values and counts of fields")))]
+#[utoipa::path(get, path = "/v1/logs/facets", tag = "logs", params(RangeParams, FacetParams), responses((status = 200, description = "Values and counts of fields", body = crate::api::shapes::LogFacets)))]
 pub async fn facets(
     State(app): State<Arc<App>>,
     Query(range): Query<RangeParams>,
@@ -177,7 +177,7 @@ pub struct LogContext {
 }
 
 /// `GET /v1/logs/{id}`
-#[utoipa::path(get, path = "/v1/logs/{id}", tag = "logs", params(("id" = String, Path), ContextParams), responses((status = 200, description = "The record in full"), (status = 404, description = "No such record")))]
+#[utoipa::path(get, path = "/v1/logs/{id}", tag = "logs", params(("id" = String, Path), ContextParams), responses((status = 200, description = "The record in full", body = crate::api::shapes::LogNeighbours), (status = 404, description = "No such record")))]
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, Query(params): Query<ContextParams>) -> ApiResult<Json<LogContext>> {
     let (before, after) = (params.before.unwrap_or(0).min(500), params.after.unwrap_or(0).min(500));
     let wanted = id.clone();

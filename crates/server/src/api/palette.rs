@@ -24,7 +24,7 @@ pub struct PaletteParams {
 }
 
 /// `GET /v1/search`
-#[utoipa::path(get, path = "/v1/search", tag = "search", params(PaletteParams), responses((status = 200, description = "Alerts, services, runbooks, SLOs, traces")))]
+#[utoipa::path(get, path = "/v1/search", tag = "search", params(PaletteParams), responses((status = 200, description = "Alerts, services, runbooks, SLOs, traces", body = crate::api::shapes::PaletteList)))]
 pub async fn search(State(app): State<Arc<App>>, Query(params): Query<PaletteParams>) -> ApiResult<Json<Value>> {
     let wanted = params.q.trim().to_lowercase();
     let mut items: Vec<Value> = Vec::new();

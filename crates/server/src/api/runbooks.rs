@@ -41,13 +41,13 @@ pub struct RunbookParams {
 }
 
 /// `GET /v1/runbooks`
-#[utoipa::path(get, path = "/v1/runbooks", tag = "runbooks", params(RunbookParams), responses((status = 200, description = "Runbooks, best match first, and paging alerts without one")))]
+#[utoipa::path(get, path = "/v1/runbooks", tag = "runbooks", params(RunbookParams), responses((status = 200, description = "Runbooks, best match first, and paging alerts without one", body = crate::api::shapes::RunbookList)))]
 pub async fn list(State(app): State<Arc<App>>, Query(params): Query<RunbookParams>) -> Json<Value> {
     Json(app.reliability.runbook_list(&params.q, app.clock.now_millis()))
 }
 
 /// `GET /v1/runbooks/{id}`
-#[utoipa::path(get, path = "/v1/runbooks/{id}", tag = "runbooks", params(("id" = String, Path)), responses((status = 200, description = "Sections, steps, runs"), (status = 404, description = "No such runbook")))]
+#[utoipa::path(get, path = "/v1/runbooks/{id}", tag = "runbooks", params(("id" = String, Path)), responses((status = 200, description = "Sections, steps, runs", body = crate::api::shapes::RunbookDetail), (status = 404, description = "No such runbook")))]
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Value>> {
     app.reliability.runbook_detail(&id, app.clock.now_millis()).map(Json).ok_or_else(|| ApiError::not_found(format!("there is no runbook {id:?}")))
 }
@@ -61,13 +61,13 @@ pub struct NewRun {
 }
 
 /// `POST /v1/runbooks/{id}/runs`
-#[utoipa::path(post, path = "/v1/runbooks/{id}/runs", tag = "runbooks", params(("id" = String, Path)), request_body = NewRun, responses((status = 200, description = "The run"), (status = 404, description = "No such runbook or alert")))]
+#[utoipa::path(post, path = "/v1/runbooks/{id}/runs", tag = "runbooks", params(("id" = String, Path)), request_body = NewRun, responses((status = 200, description = "The run", body = crate::api::shapes::RunDetail), (status = 404, description = "No such runbook or alert")))]
 pub async fn start(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap, Json(new): Json<NewRun>) -> ApiResult<Json<Value>> {
     Ok(Json(Reliability::open_run(&app, &id, new.alert.as_deref(), &actor(&headers)).await?))
 }
 
 /// `GET /v1/runs/{run}`
-#[utoipa::path(get, path = "/v1/runs/{run}", tag = "runbooks", params(("run" = String, Path)), responses((status = 200, description = "Results so far and what is suggested next"), (status = 404, description = "No such run")))]
+#[utoipa::path(get, path = "/v1/runs/{run}", tag = "runbooks", params(("run" = String, Path)), responses((status = 200, description = "Results so far and what is suggested next", body = crate::api::shapes::RunDetail), (status = 404, description = "No such run")))]
 pub async fn run(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Value>> {
     app.reliability.run_detail(&id).map(Json).ok_or_else(|| ApiError::not_found(format!("there is no run {id:?}")))
 }
@@ -83,7 +83,7 @@ pub struct StepBody {
 }
 
 /// `POST /v1/runs/{run}/steps/{step}`
-#[utoipa::path(post, path = "/v1/runs/{run}/steps/{step}", tag = "runbooks", params(("run" = String, Path), ("step" = String, Path)), request_body = StepBody, responses((status = 200, description = "What came of it"), (status = 409, description = "Under way, or the run is stopped"), (status = 428, description = "The step's id has to be typed")))]
+#[utoipa::path(post, path = "/v1/runs/{run}/steps/{step}", tag = "runbooks", params(("run" = String, Path), ("step" = String, Path)), request_body = StepBody, responses((status = 200, description = "What came of it", body = crate::api::shapes::StepOutcome), (status = 409, description = "Under way, or the run is stopped"), (status = 428, description = "The step's id has to be typed")))]
 pub async fn step(
     State(app): State<Arc<App>>,
     Path((run, step)): Path<(String, String)>,

@@ -244,7 +244,7 @@ pub fn job_matcher(service: &str) -> String {
 }
 
 /// `GET /v1/services`
-#[utoipa::path(get, path = "/v1/services", tag = "services", params(RangeParams), responses((status = 200, description = "Services, worst first")))]
+#[utoipa::path(get, path = "/v1/services", tag = "services", params(RangeParams), responses((status = 200, description = "Services, worst first", body = crate::api::shapes::ServiceList)))]
 pub async fn list(State(app): State<Arc<App>>, Query(params): Query<RangeParams>) -> ApiResult<Json<ServicesResponse>> {
     let range = params.range(&app)?;
     let wanted = params.q.clone().unwrap_or_default().to_lowercase();
@@ -309,7 +309,7 @@ pub struct ServiceDetail {
 }
 
 /// `GET /v1/services/{name}`
-#[utoipa::path(get, path = "/v1/services/{name}", tag = "services", params(("name" = String, Path), RangeParams), responses((status = 200, description = "Verdict, routes, dependencies"), (status = 404, description = "No telemetry of such a service in the range")))]
+#[utoipa::path(get, path = "/v1/services/{name}", tag = "services", params(("name" = String, Path), RangeParams), responses((status = 200, description = "Verdict, routes, dependencies", body = crate::api::shapes::Service), (status = 404, description = "No telemetry of such a service in the range")))]
 pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(params): Query<RangeParams>) -> ApiResult<Json<ServiceDetail>> {
     let range = params.range(&app)?;
     let service = name.clone();
@@ -459,7 +459,7 @@ pub struct GoldenParams {
 }
 
 /// `GET /v1/services/{name}/golden`
-#[utoipa::path(get, path = "/v1/services/{name}/golden", tag = "services", params(("name" = String, Path), RangeParams, GoldenParams), responses((status = 200, description = "Traffic, errors, latency, saturation over time")))]
+#[utoipa::path(get, path = "/v1/services/{name}/golden", tag = "services", params(("name" = String, Path), RangeParams, GoldenParams), responses((status = 200, description = "Traffic, errors, latency, saturation over time", body = crate::api::shapes::Golden)))]
 pub async fn golden(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,

@@ -12,13 +12,13 @@ use crate::app::App;
 use crate::http::{ApiError, ApiResult};
 
 /// `GET /v1/slos`
-#[utoipa::path(get, path = "/v1/slos", tag = "slos", responses((status = 200, description = "Objectives with their budgets")))]
+#[utoipa::path(get, path = "/v1/slos", tag = "slos", responses((status = 200, description = "Objectives with their budgets", body = crate::api::shapes::SloList)))]
 pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({"slos": app.reliability.slos_of(None)}))
 }
 
 /// `GET /v1/slos/{id}`
-#[utoipa::path(get, path = "/v1/slos/{id}", tag = "slos", params(("id" = String, Path), RangeParams), responses((status = 200, description = "Objective, budget, burn by window"), (status = 404, description = "No such SLO")))]
+#[utoipa::path(get, path = "/v1/slos/{id}", tag = "slos", params(("id" = String, Path), RangeParams), responses((status = 200, description = "Objective, budget, burn by window", body = crate::api::shapes::SloDetail), (status = 404, description = "No such SLO")))]
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, Query(params): Query<RangeParams>) -> ApiResult<Json<Value>> {
     let range = params.range(&app)?;
     let wanted = id.clone();

@@ -37,7 +37,7 @@ struct SqlCost {
 }
 
 /// `POST /v1/sql`
-#[utoipa::path(post, path = "/v1/sql", tag = "sql", request_body = SqlRequest, responses((status = 200, description = "Columns and rows"), (status = 400, description = "The query is wrong or not read-only")))]
+#[utoipa::path(post, path = "/v1/sql", tag = "sql", request_body = SqlRequest, responses((status = 200, description = "Columns and rows", body = crate::api::shapes::SqlTable), (status = 400, description = "The query is wrong or not read-only")))]
 pub async fn sql(State(app): State<Arc<App>>, Json(request): Json<SqlRequest>) -> ApiResult<Json<SqlResponse>> {
     let started = Instant::now();
     let ctx = QueryContext::new(app.query_limits, started);

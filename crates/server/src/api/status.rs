@@ -16,7 +16,7 @@ use crate::http::ApiResult;
 use crate::telemetry::signal_stats;
 
 /// `GET /v1/status`
-#[utoipa::path(get, path = "/v1/status", tag = "status", responses((status = 200, description = "Version, addresses, ingest, log, evaluation, configuration")))]
+#[utoipa::path(get, path = "/v1/status", tag = "status", responses((status = 200, description = "Version, addresses, ingest, log, evaluation, configuration", body = crate::api::shapes::ServerStatus)))]
 pub async fn status(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
     let now = app.clock.now_nanos();
     let stats = app.store.stats();

@@ -33,7 +33,7 @@ pub struct TracesResponse {
 }
 
 /// `GET /v1/traces`
-#[utoipa::path(get, path = "/v1/traces", tag = "traces", params(RangeParams, SearchParams), responses((status = 200, description = "Traces with a matching span, newest first")))]
+#[utoipa::path(get, path = "/v1/traces", tag = "traces", params(RangeParams, SearchParams), responses((status = 200, description = "Traces with a matching span, newest first", body = crate::api::shapes::TracePage)))]
 pub async fn search(
     State(app): State<Arc<App>>,
     Query(range): Query<RangeParams>,
@@ -73,7 +73,7 @@ pub(super) fn parse_id(text: &str) -> ApiResult<TraceId> {
 }
 
 /// `GET /v1/traces/{id}`
-#[utoipa::path(get, path = "/v1/traces/{id}", tag = "traces", params(("id" = String, Path)), responses((status = 200, description = "All spans and the critical path"), (status = 404, description = "No such trace")))]
+#[utoipa::path(get, path = "/v1/traces/{id}", tag = "traces", params(("id" = String, Path)), responses((status = 200, description = "All spans and the critical path", body = crate::api::shapes::Trace), (status = 404, description = "No such trace")))]
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<TraceDetail>> {
     let trace_id = parse_id(&id)?;
     let ((spans, log_count), stats) = app
@@ -113,7 +113,7 @@ fn around(spans: &[SpanRow]) -> TimeRange {
 }
 
 /// `GET /v1/traces/{id}/logs`
-#[utoipa::path(get, path = "/v1/traces/{id}/logs", tag = "traces", params(("id" = String, Path)), responses((status = 200, description = "Records that carry the trace id, oldest first")))]
+#[utoipa::path(get, path = "/v1/traces/{id}/logs", tag = "traces", params(("id" = String, Path)), responses((status = 200, description = "Records that carry the trace id, oldest first", body = crate::api::shapes::LogPage)))]
 pub async fn logs(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<LogsResponse>> {
     let trace_id = parse_id(&id)?;
     let (range, _) = app.query(move |app, ctx| app.store.traces().trace(trace_id, ctx).map(|spans| around(&spans))).await?;

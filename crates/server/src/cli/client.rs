@@ -11,13 +11,13 @@ use serde_json::Value;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
     /// Base URL of the server.
-    #[arg(long, env = "SKOPOS_URL", default_value = "http://127.0.0.1:4000")]
+    #[arg(long, global = true, env = "SKOPOS_URL", default_value = "http://127.0.0.1:4000")]
     pub(crate) server: String,
     /// File with the API key (DIR/api-key of the server), for what changes something.
-    #[arg(long, env = "SKOPOS_KEY_FILE")]
+    #[arg(long, global = true, env = "SKOPOS_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// The API key itself.
-    #[arg(long, env = "SKOPOS_KEY", hide_env_values = true)]
+    #[arg(long, global = true, env = "SKOPOS_KEY", hide_env_values = true)]
     pub(crate) key: Option<String>,
 }
 

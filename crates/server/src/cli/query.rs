@@ -31,10 +31,10 @@ enum What {
         /// Expression, e.g. 'sum by (job) (rate(http_requests_total[5m]))'.
         query: String,
         /// Start of a range: now-3h, RFC 3339, Unix seconds.
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         from: Option<String>,
         /// End of the range, or the moment.
-        #[arg(long, default_value = "now")]
+        #[arg(long, default_value = "now", allow_hyphen_values = true)]
         to: String,
         /// Step of a range.
         #[arg(long, default_value = "15s")]
@@ -42,25 +42,31 @@ enum What {
     },
     /// Log records: `skopos query logs 'service:orders level:error "free text"'`.
     Logs {
-        /// Filter.
-        #[arg(default_value = "")]
+        /// Filter; may begin with `-`, as `-level:debug`.
+        #[arg(default_value = "", allow_hyphen_values = true)]
         filter: String,
-        #[arg(long, default_value = "-1h")]
+        /// Start: -1h, now-3h, RFC 3339, Unix nanoseconds.
+        #[arg(long, default_value = "-1h", allow_hyphen_values = true)]
         from: String,
-        #[arg(long, default_value = "now")]
+        /// End.
+        #[arg(long, default_value = "now", allow_hyphen_values = true)]
         to: String,
+        /// Most of them.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
     /// Traces with a matching span: `skopos query traces 'service:orders dur:>500ms'`.
     Traces {
-        /// Filter.
-        #[arg(default_value = "")]
+        /// Filter; may begin with `-`, as `-level:debug`.
+        #[arg(default_value = "", allow_hyphen_values = true)]
         filter: String,
-        #[arg(long, default_value = "-1h")]
+        /// Start: -1h, now-3h, RFC 3339, Unix nanoseconds.
+        #[arg(long, default_value = "-1h", allow_hyphen_values = true)]
         from: String,
-        #[arg(long, default_value = "now")]
+        /// End.
+        #[arg(long, default_value = "now", allow_hyphen_values = true)]
         to: String,
+        /// Most of them.
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
@@ -214,5 +220,29 @@ pub(crate) fn print_table(header: &[String], rows: &[Vec<String>]) {
     say(render(&|i| header[i].clone()));
     for row in rows {
         say(render(&|i| cell(row, i)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::Cli;
+
+    /// What the help and the guides show has to be read: times and filters begin with a hyphen.
+    #[test]
+    fn hyphens_are_values_and_the_server_may_come_last() {
+        for args in [
+            &["logs", "level:error", "--from", "-24h"][..],
+            &["logs", "-level:debug", "--from", "-1h", "--to", "-5m", "--limit", "3", "--json"],
+            &["traces", "dur:>500ms", "--from", "-2h"],
+            &["promql", "up", "--from", "-2m", "--step", "60s", "--server", "http://127.0.0.1:1"],
+        ] {
+            let line = ["skopos", "query"].iter().chain(args);
+            if let Err(error) = Cli::try_parse_from(line) {
+                panic!("{args:?}: {error}");
+            }
+        }
+        assert!(Cli::try_parse_from(["skopos", "query", "logs", "a", "--form", "-1h"]).is_err(), "typos of flags are still found");
     }
 }

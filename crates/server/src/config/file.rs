@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use skopos_reliability::notify::NotifyConfig;
 use skopos_reliability::runbooks::{ActionKind, ParameterSchema};
 
 use crate::probes::ProbeConfig;
 
 /// The configuration file. Paths and globs are relative to the file's folder.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConfigFile {
     /// Where people reach this server, for links in notifications; the listen address when absent.
@@ -68,7 +68,7 @@ impl Default for ConfigFile {
 }
 
 /// What happens to imported rules without owner, impact or runbook.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PageContract {
     /// They load and are flagged.
@@ -79,7 +79,7 @@ pub enum PageContract {
 }
 
 /// A named action a runbook may run.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ActionConfig {
     /// Name that steps use.
@@ -148,7 +148,7 @@ fn ten() -> u64 {
 }
 
 /// Targets scraped as one job.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScrapeConfig {
     /// Label `job`.
@@ -184,7 +184,7 @@ fn scrape_interval() -> u64 {
 }
 
 /// Days rows are kept, by signal.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
     /// Log records.
@@ -202,7 +202,7 @@ impl Default for RetentionConfig {
 }
 
 /// Limits of ingest, queries and store.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     /// Decoders' limits.

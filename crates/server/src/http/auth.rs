@@ -108,7 +108,7 @@ pub fn load_or_create_key(file: &Path) -> anyhow::Result<(String, bool)> {
 }
 
 /// POST requests that only read (a query too long for a URL) or bring telemetry: free on loopback.
-fn changes_nothing(method: &Method, path: &str) -> bool {
+pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
@@ -182,13 +182,15 @@ fn is_loopback_host(host: &str) -> bool {
 }
 
 /// Body of `POST /v1/login`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
+    /// The API key.
     key: String,
 }
 
-/// Opens a browser session for whoever has the key.
+/// `POST /v1/login`: opens a browser session for whoever has the key.
+#[utoipa::path(post, path = "/v1/login", tag = "status", request_body = Login, responses((status = 204, description = "The session is in the cookie `skopos_session`"), (status = 401, description = "This is not the key")))]
 pub async fn login(State(auth): State<Arc<Auth>>, Json(login): Json<Login>) -> Response {
     let Some(key) = &auth.key else { return StatusCode::NO_CONTENT.into_response() };
     if !constant_time_eq(login.key.trim().as_bytes(), key.as_bytes()) {

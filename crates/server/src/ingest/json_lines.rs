@@ -13,8 +13,8 @@ use super::accept::{AcceptError, Request, accept, read_body};
 use crate::app::App;
 use crate::http::ApiError;
 
-/// `POST /v1/logs/json?service=…&env=…`: one JSON object a line. Lines that are no JSON become plain messages.
-#[utoipa::path(post, path = "/v1/logs/json", tag = "ingest", responses((status = 200, description = "Stored; `rejected` lists what was not"), (status = 429, description = "At a limit, try again after Retry-After"), (status = 503, description = "Cannot write now, try again after Retry-After")))]
+/// `POST /v1/logs/json`: one JSON object a line. Lines that are no JSON become plain messages.
+#[utoipa::path(post, path = "/v1/logs/json", tag = "ingest", params(("service" = Option<String>, Query, description = "Service of lines that state none"), ("env" = Option<String>, Query, description = "Environment of lines that state none"), ("version" = Option<String>, Query, description = "Version of lines that state none"), ("host" = Option<String>, Query, description = "Host of lines that state none")), request_body(content = String, content_type = "application/x-ndjson", description = "Lines; identity, gzip or zstd"), responses((status = 200, description = "Stored; `rejected` lists what was not", body = crate::api::shapes::LinesStored), (status = 429, description = "At a limit, try again after Retry-After"), (status = 503, description = "Cannot write now, try again after Retry-After")))]
 pub async fn write(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Body) -> Response {
     let header = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
     let encoding = match Encoding::from_header(header(header::CONTENT_ENCODING)) {

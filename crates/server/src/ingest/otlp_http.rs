@@ -20,15 +20,21 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/v1/logs", post(logs)).route("/v1/traces", post(traces)).route("/v1/metrics", post(metrics))
 }
 
-async fn logs(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/logs`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
+#[utoipa::path(post, path = "/v1/logs", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportLogsServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
+pub(crate) async fn logs(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
     export(&app, Signal::Logs, &headers, body).await
 }
 
-async fn traces(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/traces`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
+#[utoipa::path(post, path = "/v1/traces", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportTraceServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
+pub(crate) async fn traces(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
     export(&app, Signal::Traces, &headers, body).await
 }
 
-async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/metrics`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
+#[utoipa::path(post, path = "/v1/metrics", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportMetricsServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
+pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
     export(&app, Signal::Metrics, &headers, body).await
 }
 

@@ -87,7 +87,7 @@ impl Probe {
 }
 
 /// Probes of a service.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeConfig {
     /// Whose health they tell: its `service.name`.
@@ -110,7 +110,7 @@ pub struct ProbeConfig {
 }
 
 /// A question by URL. Defaults are those of Kubernetes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NativeProbe {
     /// `http://…`, `https://…`, or `tcp://host:port`.
