@@ -5,12 +5,17 @@ mod api;
 mod cli;
 mod configuration;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 /// Compares a file of `docs/reference` with what the code says; `UPDATE_EXPECT=1` writes it.
 #[track_caller]
 fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
+    let path = root().join("docs/reference").join(name);
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, text).unwrap();
         return;

@@ -17,13 +17,22 @@ export function SloState({ slo }: { slo: SloSummary }) {
   return <Status state={look.state}>{look.word}</Status>;
 }
 
-/** What is left of a budget, as bar and number. */
+/** What is left of a budget, as bar and number. A budget that is overspent fills the bar with what it lacks. */
 export function Budget({ remaining }: { remaining: number | null }) {
   if (remaining === null) return <span className="sub">—</span>;
-  const share = Math.max(0, Math.min(1, remaining));
+  if (remaining <= 0) {
+    const spent = remaining === 0 ? 'All of the error budget is spent' : `${significant(1 - remaining)} times the error budget is spent`;
+    return (
+      <span className="budget" title={spent}>
+        <span className="budget-bar over" aria-hidden="true"><span /></span>
+        <span className="num t-crit">✕ {remaining === 0 ? 'spent' : `overspent ${percent(-remaining)}`}</span>
+      </span>
+    );
+  }
+  const share = Math.min(1, remaining);
   return (
     <span className="budget" title={`${percent(remaining)} of the error budget is left`}>
-      <span className="budget-bar"><span style={{ width: `${share * 100}%`, background: remaining <= 0 ? 'var(--crit)' : remaining < 0.25 ? 'var(--warn)' : 'var(--ok)' }} /></span>
+      <span className="budget-bar" aria-hidden="true"><span style={{ width: `${share * 100}%`, background: remaining < 0.25 ? 'var(--warn)' : 'var(--ok)' }} /></span>
       <span className="num">{percent(remaining)}</span>
     </span>
   );

@@ -63,10 +63,11 @@ export default function TracesPage() {
 function Row({ t, selected, slowest }: { t: TraceSummary; selected: boolean; slowest: number }) {
   const { zone } = usePreferences();
   const sel = t.matched_spans[0];
+  const [date, time] = stamp(millis(t.start), zone).split(' ');
   return (
     <tr className={selected ? 'sel' : undefined}>
-      <td className="mono">{stamp(millis(t.start), zone)}</td>
-      <td><Link to={`/traces/${t.trace_id}`} search={sel ? { sel } : {}}><strong>{t.root_service || '(still arriving)'}</strong> {t.root_name}</Link></td>
+      <td className="mono nowrap" title={stamp(millis(t.start), zone)}><span className="wide">{date} </span>{time}</td>
+      <td className="fill"><Link to={`/traces/${t.trace_id}`} search={sel ? { sel } : {}}><strong>{t.root_service || '(still arriving)'}</strong> {t.root_name}</Link></td>
       <td className="r num">{nanoseconds(t.duration)}</td>
       <td className="wide"><div className="minibar"><div style={{ width: `${Math.max(1, (t.duration / slowest) * 100)}%` }} /></div></td>
       <td className="r num wide">{count(t.spans)}</td>

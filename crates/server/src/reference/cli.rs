@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory};
 
-use super::{cell, golden};
+use super::{cell, golden, root};
 use crate::cli::Cli;
 
 fn value(arg: &Arg) -> String {
@@ -73,4 +73,58 @@ fn reference_cli_is_what_clap_knows() {
     let intro = "\n<!-- Written from the code by `cargo xtask docs`. -->\n\nCommands that check end with 0 when all is fine, 1 on findings, 2 on wrong usage or configuration. `skopos COMMAND --help` says the same as this page.\n";
     let (title, rest) = out.trim_start().split_once('\n').unwrap();
     golden("cli.md", &format!("{title}\n{intro}{rest}"));
+}
+
+/// Words of a command as a shell sees them, up to a pipe, a redirection or a comment.
+fn words(line: &str) -> Vec<String> {
+    let (mut out, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(q), c) if c == q => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => out.extend(word.take()),
+            (None, '|' | '>' | '<' | ';') => break,
+            (None, '#') if word.is_none() => break,
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    out.extend(word);
+    out
+}
+
+/// A guide whose commands are refused helps nobody.
+#[test]
+fn commands_in_the_documents_are_read() {
+    use clap::Parser;
+
+    let mut found = 0;
+    let mut folders = vec![root().join("docs")];
+    let mut files = vec![root().join("README.md"), root().join("examples/orders/README.md")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() { &mut folders } else { &mut files }.push(entry.path());
+        }
+    }
+    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "md")) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut shell = false;
+        for (number, line) in text.lines().enumerate() {
+            if line.starts_with("```") {
+                shell = line == "```sh";
+                continue;
+            }
+            // After a pipe it is a command of its own.
+            let starts = ["skopos ", "target/debug/skopos "];
+            let command = line.split(" | ").map(str::trim).find(|part| starts.iter().any(|s| part.starts_with(s)));
+            let Some(command) = command.filter(|_| shell) else { continue };
+            found += 1;
+            if let Err(error) = Cli::try_parse_from(words(command)) {
+                panic!("{}:{}: {error}", file.display(), number + 1);
+            }
+        }
+    }
+    assert!(found > 30, "{found} commands");
 }
