@@ -28,7 +28,7 @@
 //! reason (`skopos_sdk_dropped_total`) and warned about once a minute. Every bound is in [`limits`].
 //!
 //! What it does not know: any other crate of this project, and any telemetry type of other crates in its interface. It
-//! speaks OTLP to whoever listens, and takes log events from the `tracing` ecosystem.
+//! speaks OTLP to whoever listens, and takes log events and spans from the `tracing` ecosystem.
 
 #![warn(missing_docs)]
 
@@ -55,6 +55,7 @@ pub use logs::{LogLayer, STABLE_KEYS};
 pub use telemetry::{Guard, InitError, Telemetry, init};
 pub use trace::context::{Context, FutureExt, breadcrumb, feature_flag, record_error, set_attribute, set_user_id};
 pub use trace::id::{SpanContext, SpanId, TraceId};
+pub use trace::layer::SpanLayer;
 pub use trace::span::{Span, SpanBuilder, SpanKind};
 pub use value::Value;
 

@@ -26,6 +26,11 @@ pub(crate) fn silence_this_thread() {
     SILENT.with(|silent| silent.set(true));
 }
 
+/// Whether [`silence_this_thread`] was called here.
+pub(crate) fn this_thread_is_silent() -> bool {
+    SILENT.with(Cell::get)
+}
+
 /// Keys every log line has at its top, whatever fields the event has.
 pub const STABLE_KEYS: [&str; 9] = ["timestamp", "level", "service", "environment", "trace_id", "span_id", "request_id", "user_id", "message"];
 
@@ -59,7 +64,7 @@ impl LogLayer {
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: LayerContext<'_, S>) {
-        if SILENT.with(Cell::get) {
+        if this_thread_is_silent() {
             return;
         }
         let metadata = event.metadata();
@@ -326,6 +331,14 @@ impl Visit for Fields<'_> {
         }
         self.add(field.name(), &Value::from(text.as_str()));
     }
+}
+
+/// How a value prints itself, cut at the longest value there may be.
+pub(crate) fn bounded_debug(value: &dyn fmt::Debug) -> String {
+    let mut text = String::new();
+    // An error means that the text is full, or that the value cannot print itself: what there is, is kept.
+    let _ = write!(Bounded { text: &mut text }, "{value:?}");
+    text
 }
 
 /// Stops a `Debug` that would print megabytes.

@@ -20,6 +20,7 @@ use crate::logs::LogLayer;
 use crate::metrics::Registry;
 use crate::metrics::process;
 use crate::trace::id::TraceId;
+use crate::trace::layer::SpanLayer;
 
 /// Why the pipeline could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -89,14 +90,15 @@ pub fn init(config: Config) -> Result<Guard, InitError> {
     let filter = config.log_filter.clone();
     let filter = EnvFilter::try_new(&filter).map_err(|error| InitError::Filter { filter, reason: error.to_string() })?;
     let (telemetry, guard) = Telemetry::start(config)?;
-    let subscriber = tracing_subscriber::registry().with(filter).with(telemetry.log_layer());
+    let subscriber = tracing_subscriber::registry().with(filter).with(telemetry.span_layer()).with(telemetry.log_layer());
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::AlreadyInitialised)?;
     GLOBAL.set(telemetry).map_err(|_| InitError::AlreadyInitialised)?;
     Ok(guard)
 }
 
 impl Telemetry {
-    /// Starts a pipeline that is not the process-wide one. [`Self::log_layer`] connects `tracing` to it.
+    /// Starts a pipeline that is not the process-wide one. [`Self::log_layer`] and [`Self::span_layer`] connect
+    /// `tracing` to it.
     ///
     /// # Errors
     /// When the endpoint cannot be used or a thread cannot be started.
@@ -162,6 +164,11 @@ impl Telemetry {
     /// The `tracing` layer that makes log records of events; [`crate::init`] installs it by itself.
     pub fn log_layer(&self) -> LogLayer {
         LogLayer::new(self.clone())
+    }
+
+    /// The `tracing` layer that makes spans of `tracing` spans; [`crate::init`] installs it by itself.
+    pub fn span_layer(&self) -> SpanLayer {
+        SpanLayer::new(self.clone())
     }
 
     /// The metrics of this pipeline.

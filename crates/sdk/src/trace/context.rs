@@ -107,6 +107,11 @@ impl Context {
         Self::new(Inner { telemetry: Some(telemetry.clone()), span, record, ..self.get().clone() })
     }
 
+    /// The same context outside of any span: what starts in it starts a trace.
+    pub(crate) fn without_span(&self) -> Self {
+        Self::new(Inner { span: SpanContext::default(), record: None, ..self.get().clone() })
+    }
+
     pub(crate) fn record(&self) -> Option<&Arc<SpanRecord>> {
         self.get().record.as_ref()
     }

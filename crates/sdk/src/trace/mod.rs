@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod id;
+pub mod layer;
 pub mod propagation;
 pub mod request;
 pub mod span;

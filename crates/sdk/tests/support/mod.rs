@@ -20,6 +20,7 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use skopos_sdk::{Config, Guard, LogOutput, Telemetry};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// What has arrived, and how to answer.
 #[derive(Debug, Default)]
@@ -77,10 +78,8 @@ impl Sink {
         change(&mut config);
         let (telemetry, guard) = Telemetry::start(config).unwrap();
         // Events go to the pipeline of the context they happen in; the global one only has to be there.
-        let _ = tracing::subscriber::set_global_default(tracing_subscriber::layer::SubscriberExt::with(
-            tracing_subscriber::registry(),
-            Telemetry::global().log_layer(),
-        ));
+        let registry = tracing_subscriber::registry().with(Telemetry::global().span_layer()).with(Telemetry::global().log_layer());
+        let _ = tracing::subscriber::set_global_default(registry);
         (telemetry, guard, lines)
     }
 }

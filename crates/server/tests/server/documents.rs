@@ -63,7 +63,8 @@ fn examples_of_files_are_accepted() {
             let path = folder.path().join(&name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             // An example shows its part; the runbooks beside it need the actions that another shows.
-            let more = if !name.contains('/') && name != "actions.yaml" && !text.contains("action_files:") { "action_files: [actions.yaml]\n" } else { "" };
+            let more =
+                if !name.contains('/') && name != "actions.yaml" && !text.contains("action_files:") { "action_files: [actions.yaml]\n" } else { "" };
             fs::write(&path, text + more).unwrap();
             match name.split_once('/') {
                 Some(("rules" | "slos" | "runbooks", _)) => others.push(path.display().to_string()),
