@@ -3,6 +3,7 @@ import type { SpanRow } from '../src/api/types';
 import { quote, terms, withoutTerm, withTerm } from '../src/lib/filter';
 import { bytes, count, percent, seconds, significant, unitOf } from '../src/lib/format';
 import { matrixFrame, promRange, stepFor } from '../src/lib/prom';
+import { parts } from '../src/lib/runbook';
 import { block, plain } from '../src/lib/text';
 import { bounds, clock, durationMs, rangeText, resolve } from '../src/lib/time';
 import { build, ticks, visible } from '../src/lib/tree';
@@ -115,5 +116,12 @@ describe('URL parameters', () => {
   it('keeps what is known and drops the rest', () => {
     expect(globalSearch({ env: 'prod', from: '-3h', live: '1', x: 1 })).toEqual({ env: 'prod', from: '-3h', live: 1 });
     expect(pageSearch('q')({ q: 'a:b', other: 'z', to: 'now' })).toEqual({ q: 'a:b', to: 'now' });
+  });
+});
+
+describe('runbook', () => {
+  it('keeps steps where they stood', () => {
+    expect(parts({ html: '<p>a</p>\n<div data-step="one"></div>\n<p>b</p>', steps: ['one', 'two'] })).toEqual(['<p>a</p>\n', { step: 'one' }, '\n<p>b</p>', { step: 'two' }]);
+    expect(parts({ html: '', steps: [] })).toEqual([]);
   });
 });

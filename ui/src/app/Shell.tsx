@@ -7,6 +7,7 @@ import { Link } from '../components/Link';
 import { rangeText, zoneName } from '../lib/time';
 import { TickProvider, usePreferences, useRange, useSetSearch } from './context';
 import { useKeys } from './keys';
+import { useScrollableRegions } from './scroll';
 import { Palette } from './Palette';
 import { RangePicker } from './RangePicker';
 
@@ -121,6 +122,7 @@ function Frame({ children }: { children: ReactNode }) {
   const status = useStatus();
   const toggleTheme = () => setColorScheme(scheme === 'dark' ? 'light' : 'dark');
   const setLive = (on: boolean) => set(on ? { live: 1, to: undefined, from: relative ? range.from : undefined } : { live: undefined });
+  useScrollableRegions();
   useKeys({ palette: () => setPalette(true), theme: toggleTheme, live: () => setLive(!live), help: () => setHelp((h) => !h) });
   return (
     <div className="app">

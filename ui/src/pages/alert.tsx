@@ -1,6 +1,7 @@
 /** One alert: condition, value, impact, who was told, and the way on: SLO, metric, trace, logs, runbook. */
 import { useParams } from '@tanstack/react-router';
 import { useEffect } from 'react';
+import { CallError } from '../api/client';
 import { useAlert, useRanged } from '../api/hooks';
 import type { AlertDetail } from '../api/types';
 import { TimeChart } from '../charts/TimeChart';
@@ -16,7 +17,24 @@ import { matrixFrame, promRange, type PromMatrix } from '../lib/prom';
 export default function AlertPage() {
   const { fingerprint } = useParams({ strict: false }) as { fingerprint: string };
   const alert = useAlert(fingerprint);
+  if (alert.error instanceof CallError && alert.error.status === 404 && alert.data === undefined) return <Gone />;
   return <Async query={alert} skeleton={6}>{(data) => <View alert={data} />}</Async>;
+}
+
+/** A link in an old message leads here: say what has become of the alert, and the way on. */
+function Gone() {
+  useEffect(() => { document.title = 'Alert · Skopos'; }, []);
+  return (
+    <>
+      <div className="page-h"><h1>Alert</h1><Status state="ok">not active</Status></div>
+      <section className="panel gone">
+        <p><strong>This alert is not active any more.</strong> Resolved alerts are shown for 15 minutes; what happened meanwhile is on the pages of its service, its SLO and its runbook.</p>
+        <div className="path">
+          <Link className="btn" to="/alerts">Alerts</Link><Link className="btn" to="/slos">SLOs</Link><Link className="btn" to="/services">Services</Link><Link className="btn" to="/drills">Drills</Link>
+        </div>
+      </section>
+    </>
+  );
 }
 
 /** What happened to the alert has a state of its own: a delivery is no failure. */

@@ -38,19 +38,25 @@ function View({ drill }: { drill: DrillReport }) {
       <section className="panel">
         <header>Hops</header>
         <table className="dense rows">
-          <thead><tr><th>result</th><th>hop</th><th>at ({zoneName(zone)})</th><th className="r">took</th><th className="r wide">deadline</th><th>evidence</th></tr></thead>
+          <thead><tr><th>result</th><th>hop</th><th className="wide">at ({zoneName(zone)})</th><th className="r">took</th><th className="r wide">deadline</th><th className="wide">evidence</th></tr></thead>
           <tbody>{drill.hops.map((h) => (
             <tr key={h.name}>
               <td>{h.ok ? <Status state="ok">done</Status> : h.at === null && drill.outcome === 'running' ? <Status state="info">waiting</Status> : <Status state="critical">missed</Status>}</td>
-              <td><strong>{h.title}</strong></td>
-              <td className="num">{h.at ? clock(millis(h.at), zone, true) : '—'}</td>
+              <td><strong>{h.title}</strong><div className="narrow-block"><Evidence hop={h} /></div></td>
+              <td className="num wide">{h.at ? clock(millis(h.at), zone, true) : '—'}</td>
               <td className="r num">{seconds(h.seconds)}</td>
               <td className="r num wide">{seconds(h.deadline_seconds)}</td>
-              <td>{h.link ? <Link to={h.link.split('?')[0]!} search={Object.fromEntries(new URLSearchParams(h.link.split('?')[1] ?? ''))}>{h.evidence}</Link> : h.evidence}</td>
+              <td className="wide"><Evidence hop={h} /></td>
             </tr>
           ))}</tbody>
         </table>
       </section>
     </>
   );
+}
+
+function Evidence({ hop }: { hop: DrillReport['hops'][number] }) {
+  if (!hop.link) return <>{hop.evidence}</>;
+  const [path, query] = hop.link.split('?');
+  return <Link to={path!} search={Object.fromEntries(new URLSearchParams(query ?? ''))}>{hop.evidence}</Link>;
 }

@@ -11,6 +11,7 @@ import { Link } from '../../components/Link';
 import { SignIn } from '../../components/SignIn';
 import { severityState, Status } from '../../components/Status';
 import { seconds } from '../../lib/format';
+import { parts } from '../../lib/runbook';
 import { clock, millis, stamp, zoneName } from '../../lib/time';
 import { Step } from './Step';
 
@@ -58,10 +59,10 @@ function View({ runbook, alert, runId }: { runbook: RunbookDetail; alert: string
           {runbook.sections.map((section) => (
             <section key={section.title} className="panel group runbook-section">
               <header>{section.title}</header>
-              <Prose html={section.html} />
-              {section.steps.map((id) => {
-                const step = byId.get(id);
-                return step ? <Step key={id} step={step} result={latest.get(id)} start={() => { setAsked(false); return start(); }} suggested={suggested === id} /> : null;
+              {parts(section).map((part, i) => {
+                if (typeof part === 'string') return <Prose key={i} html={part} />;
+                const step = byId.get(part.step);
+                return step ? <Step key={part.step} step={step} result={latest.get(part.step)} start={() => { setAsked(false); return start(); }} suggested={suggested === part.step} /> : null;
               })}
             </section>
           ))}
