@@ -41,17 +41,17 @@ export function Budget({ remaining }: { remaining: number | null }) {
 export function SloTable({ slos }: { slos: SloSummary[] }) {
   return (
     <table className="dense rows">
-      <thead><tr><th>state</th><th>objective</th><th>service</th><th className="r">target</th><th className="r">now</th><th>budget left</th><th className="r">burn 1 h</th><th className="wide">owner</th></tr></thead>
+      <thead><tr><th>state</th><th>objective</th><th className="wide">service</th><th className="r wide">target</th><th className="r">now</th><th>budget left</th><th className="r wide">burn 1 h</th><th className="wide">owner</th></tr></thead>
       <tbody>
         {slos.map((s) => (
           <tr key={s.id}>
             <td><SloState slo={s} /></td>
             <td><Link to={`/slos/${encodeURIComponent(s.id)}`}><strong>{s.title}</strong></Link></td>
-            <td><Link to={`/services/${encodeURIComponent(s.service)}`}>{s.service}</Link></td>
-            <td className="r num">{percent(s.objective)} <span className="sub">{s.window}</span></td>
+            <td className="wide"><Link to={`/services/${encodeURIComponent(s.service)}`}>{s.service}</Link></td>
+            <td className="r num wide">{percent(s.objective)} <span className="sub">{s.window}</span></td>
             <td className="r num">{percent(s.sli)}</td>
             <td><Budget remaining={s.budget_remaining} /></td>
-            <td className={`r num ${s.burn_rate_1h !== null && s.burn_rate_1h > 1 ? 't-crit' : ''}`}>{s.burn_rate_1h === null ? '—' : `${significant(s.burn_rate_1h)}×`}</td>
+            <td className={`r num wide ${s.burn_rate_1h !== null && s.burn_rate_1h > 1 ? 't-crit' : ''}`}>{s.burn_rate_1h === null ? '—' : `${significant(s.burn_rate_1h)}×`}</td>
             <td className="wide">{s.owner ?? <span className="t-warn">▲ nobody</span>}</td>
           </tr>
         ))}

@@ -125,7 +125,8 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn time(nanos: &Value) -> String {
+/// Unix nanoseconds in text as a time for a reader.
+pub(crate) fn time(nanos: &Value) -> String {
     let nanos = nanos.as_str().and_then(|s| s.parse::<i128>().ok()).unwrap_or(0);
     jiff::Timestamp::from_nanosecond(nanos).map_or_else(|_| nanos.to_string(), |t| t.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, ServerArgs};
-use super::query::print_table;
+use super::query::{print_table, time};
 use super::{FINDINGS, say};
 
 #[derive(Debug, Args)]
@@ -70,7 +70,8 @@ fn rows<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 fn table(value: &Value, key: &str, columns: &[&str]) {
-    let rows: Vec<Vec<String>> = rows(value, key).map(|r| columns.iter().map(|c| text(&r[*c])).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows(value, key).map(|r| columns.iter().map(|c| if *c == "at" { time(&r[*c]) } else { text(&r[*c]) }).collect()).collect();
     print_table(&columns.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>(), &rows);
 }
 
