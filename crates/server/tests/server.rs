@@ -16,8 +16,12 @@ mod documents;
 mod duckdb;
 #[path = "server/durability.rs"]
 mod durability;
+#[path = "server/faults.rs"]
+mod faults;
 #[path = "server/grpc.rs"]
 mod grpc;
+#[path = "server/help.rs"]
+mod help;
 #[path = "server/http.rs"]
 mod http;
 #[path = "server/json_lines.rs"]

@@ -79,6 +79,18 @@ pub enum AppendError {
 }
 
 impl StorageError {
+    /// Whether there was no room: it passes by itself when there is some again.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            // The libraries between the system and us hand on its text alone.
+            Self::Format { reason, .. } | Self::Database(reason) => {
+                reason.contains("No space left on device") || reason.contains("database or disk is full")
+            }
+            _ => false,
+        }
+    }
+
     /// The error as one of a file's content.
     pub(crate) fn into_damaged(self, path: &str) -> Self {
         match self {

@@ -14,9 +14,9 @@ use crate::agent::{AgentOptions, follow_files, follow_stream};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Lines that are JSON objects are taken apart (ts, time, level, severity, msg, message, service, env, trace_id, …);
-others become plain messages. What was acknowledged is remembered in --offsets, so that rotation and restarts lose
-nothing; while the server is away the agent waits and the files keep the lines.
+Lines that are JSON objects are taken apart (ts, time, level, severity, msg, message, service, env,
+trace_id, …); others become plain messages. What was acknowledged is remembered in --offsets, so that
+rotation and restarts lose nothing; while the server is away the agent waits and the files keep the lines.
 
 Examples:
   skopos agent --service orders --env prod '/var/log/orders/*.log'

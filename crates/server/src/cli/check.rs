@@ -14,15 +14,16 @@ use crate::config::{self, Problem};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Files are told apart by their content: Markdown is a runbook, `apiVersion: openslo/…` an SLO, `groups:` a rule file,
-anything else a configuration (whose globs are followed). Give runbooks together with the rules that name them.
+Files are told apart by their content: Markdown is a runbook, `apiVersion: openslo/…` an SLO, `groups:`
+a rule file, anything else a configuration (whose globs are followed). Give runbooks together with the
+rules that name them.
 
 Exit code: 0 fine (warnings allowed unless --strict), 1 findings, 2 a file cannot be read.
 
 Examples:
   skopos check skopos.yaml
   skopos check rules/*.yml slos/*.yaml runbooks/*.md
-  skopos check --native alerts.yml       (owner, impact and runbook are demanded of paging rules)")]
+  skopos check --native alerts.yml     (owner, impact, runbook are demanded of paging rules)")]
 pub(crate) struct CheckArgs {
     /// Rule files, SLOs, runbooks, configurations.
     #[arg(required = true)]

@@ -12,8 +12,13 @@ use super::{FINDINGS, say};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A drill injects a failure through a registered action, and times every hop: clean baseline, injection, alert pending,
-firing, webhook delivered with its runbook, verify step true, mitigation, errors stop, resolved, delivered.
+Examples:
+  skopos drill run orders-error-10pct --key-file data/api-key
+  skopos drill list
+
+A drill injects a failure through a registered action and times every hop: clean baseline, injection,
+alert pending, firing, webhook delivered with its runbook, verify step true, mitigation, errors stop,
+resolved, delivered.
 
 Exit code: 0 the loop closed, 1 it did not, 2 the drill could not be run.")]
 pub(crate) struct DrillArgs {
@@ -24,6 +29,13 @@ pub(crate) struct DrillArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Run a drill and print its report.
+    #[command(after_help = "\
+Examples:
+  skopos drill run orders-error-10pct --key-file data/api-key
+  skopos drill run orders-slow-db --key-file data/api-key --json > report.json
+
+It changes the target system, so it needs the key. What it has injected is taken back at the end, also
+when the loop did not close.")]
     Run {
         /// `orders-error-10pct` or `orders-slow-db`.
         scenario: String,

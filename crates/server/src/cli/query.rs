@@ -9,6 +9,15 @@ use super::client::{Client, ServerArgs};
 use super::say;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skopos query sql \"SELECT service_name, count(*) FROM logs GROUP BY 1\"
+  skopos query promql 'sum by (job) (rate(http_requests_total[5m]))'
+  skopos query logs 'service:orders level:error' --from now-3h
+  skopos query traces 'service:orders dur:>500ms status:error'
+  skopos query trace 4bf92f3577b34da6a3ce929d0e0e4736
+
+Answers are tables; --json gives all that the server says, with what the query has cost.")]
 pub(crate) struct QueryArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -22,11 +31,22 @@ pub(crate) struct QueryArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// SQL over the tables logs, spans, samples, series.
+    #[command(after_help = "\
+Examples:
+  skopos query sql 'SELECT * FROM logs ORDER BY time DESC LIMIT 5'
+  skopos query sql \"SELECT name, count(*) FROM spans WHERE service_name = 'orders' GROUP BY 1\"
+
+It only reads. DESCRIBE logs (or spans, samples, series) shows a table's columns.")]
     Sql {
         /// One SELECT, e.g. "SELECT service_name, count(*) FROM logs GROUP BY 1".
         query: String,
     },
     /// PromQL at one moment, or over a range with --from and --step.
+    #[command(after_help = "\
+Examples:
+  skopos query promql 'up == 0'
+  skopos query promql 'histogram_quantile(0.99, sum by (le) (rate(request_seconds_bucket[5m])))'
+  skopos query promql 'sum(rate(http_requests_total[5m]))' --from now-3h --step 1m")]
     Promql {
         /// Expression, e.g. 'sum by (job) (rate(http_requests_total[5m]))'.
         query: String,
@@ -40,37 +60,57 @@ enum What {
         #[arg(long, default_value = "15s")]
         step: String,
     },
-    /// Log records: `skopos query logs 'service:orders level:error "free text"'`.
+    /// Log records, newest first.
+    #[command(after_help = "\
+Examples:
+  skopos query logs 'service:orders level:error \"connection refused\"'
+  skopos query logs 'service:orders,payments -level:debug order.id:4711' --from now-15m
+  skopos query logs trace_id:4bf92f3577b34da6a3ce929d0e0e4736 --from now-1d
+
+A filter is words and \"phrases\" of the text, and field:value terms; all have to hold. A comma means or,
+a minus in front means not. Fields: service, level, env, trace_id, span_id, and any attribute.")]
     Logs {
-        /// Filter; may begin with `-`, as `-level:debug`.
+        /// Terms that have to hold; all records when absent. May begin with a minus, as -level:debug.
         #[arg(default_value = "", allow_hyphen_values = true)]
         filter: String,
-        /// Start: -1h, now-3h, RFC 3339, Unix nanoseconds.
+        /// Start: now-3h, -3h, RFC 3339, Unix nanoseconds.
         #[arg(long, default_value = "-1h", allow_hyphen_values = true)]
         from: String,
-        /// End.
+        /// End, as --from.
         #[arg(long, default_value = "now", allow_hyphen_values = true)]
         to: String,
-        /// Most of them.
+        /// Most records shown.
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// Traces with a matching span: `skopos query traces 'service:orders dur:>500ms'`.
+    /// Traces with a matching span, newest first.
+    #[command(after_help = "\
+Examples:
+  skopos query traces 'service:orders dur:>500ms'
+  skopos query traces 'service:orders name:\"GET /orders\" status:error' --from now-3h
+  skopos query traces 'kind:client db.system.name:postgresql' --limit 5
+
+Fields: service, name, kind, status (ok, error, unset), dur (with >, <, ..), env, root, and any attribute.")]
     Traces {
-        /// Filter; may begin with `-`, as `-level:debug`.
+        /// Terms that have to hold of one span; all traces when absent. May begin with a minus.
         #[arg(default_value = "", allow_hyphen_values = true)]
         filter: String,
-        /// Start: -1h, now-3h, RFC 3339, Unix nanoseconds.
+        /// Start: now-3h, -3h, RFC 3339, Unix nanoseconds.
         #[arg(long, default_value = "-1h", allow_hyphen_values = true)]
         from: String,
-        /// End.
+        /// End, as --from.
         #[arg(long, default_value = "now", allow_hyphen_values = true)]
         to: String,
-        /// Most of them.
+        /// Most traces shown.
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
     /// One trace by its id.
+    #[command(after_help = "\
+Example:
+  skopos query trace 4bf92f3577b34da6a3ce929d0e0e4736
+
+Ids are in log records (trace_id), in the answers of `skopos query traces`, and in exemplars of charts.")]
     Trace {
         /// 32 hexadecimal digits.
         id: String,

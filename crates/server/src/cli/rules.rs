@@ -12,6 +12,13 @@ use skopos_reliability::slo::{SloOptions, burn_rules, parse_slos};
 use super::{FINDINGS, say};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skopos rules lint rules/*.yml
+  skopos rules generate slos/orders-api.yaml > rules/orders-api-burn.yml
+  skopos rules list rules/*.yml
+
+`skopos check` checks rules together with the SLOs and runbooks they belong to.")]
 pub(crate) struct RulesArgs {
     #[command(subcommand)]
     what: What,

@@ -10,6 +10,14 @@ use super::query::{print_table, time};
 use super::{FINDINGS, say};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skopos runbook list burn                            (search)
+  skopos runbook show orders-error-rate               (its steps)
+  skopos runbook start orders-error-rate              (prints the run's id)
+  skopos runbook step RUN err-ratio                   (verify steps run as they are)
+  skopos runbook step RUN disable-flag --confirm disable-flag --key-file data/api-key
+  skopos runbook run RUN                              (what has been done, by whom, with which result)")]
 pub(crate) struct RunbookArgs {
     #[command(flatten)]
     server: ServerArgs,

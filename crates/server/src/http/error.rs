@@ -93,6 +93,7 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Query(query) => query.into(),
+            full if full.is_disk_full() => Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk_full", full.to_string()) },
             other => Self::internal(other.to_string()),
         }
     }

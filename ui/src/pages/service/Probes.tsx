@@ -20,15 +20,15 @@ export function Probes({ probes }: { probes: Probe[] }) {
     <section className="panel c12">
       <header>Probes <span className="sub">asked as Kubernetes asks its containers</span></header>
       <table className="dense rows" data-testid="probes">
-        <thead><tr><th>probe</th><th>state</th><th>since</th><th className="fill">last answer</th><th className="r">took</th><th className="r">every</th></tr></thead>
+        <thead><tr><th>probe</th><th>state</th><th className="wide">since</th><th className="fill">last answer</th><th className="r wide">took</th><th className="r wide">every</th></tr></thead>
         <tbody>{probes.map((p) => (
           <tr key={p.probe + p.target}>
             <td>{p.probe}</td>
             <td><Status state={state(p)}>{LOOK[p.state].word}</Status></td>
-            <td className="num">{p.since ? clock(millis(p.since), zone) : '—'}</td>
+            <td className="num wide">{p.since ? clock(millis(p.since), zone) : '—'}</td>
             <td className="fill"><span className="mono">{p.target}</span> <span className={p.last && !p.last.success ? 't-crit' : 'sub'}>{p.last ? p.last.message : 'not asked yet'}</span>{p.failures > 0 && p.state !== 'down' ? <span className="t-warn"> ▲ {p.failures} of {p.failure_threshold} failures</span> : null}</td>
-            <td className="r num">{p.last ? seconds(p.last.seconds) : '—'}</td>
-            <td className="r num">{seconds(p.interval_seconds)}</td>
+            <td className="r num wide">{p.last ? seconds(p.last.seconds) : '—'}</td>
+            <td className="r num wide">{seconds(p.interval_seconds)}</td>
           </tr>
         ))}</tbody>
       </table>
