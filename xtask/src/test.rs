@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything, in the order that fails soonest.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use anyhow::{bail, ensure};
 use crate::children::get;
 use crate::demo::System;
 use crate::say;
-use crate::tools::{binary, build_binaries, build_ui, cargo, have, install, root, step, target};
+use crate::tools::{binary, build_binaries, build_ui, cargo, component, have, install, is_root, root, step, target};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -28,30 +29,24 @@ const STEPS: &[Step] = &[
     ("tidy", "the source tree: crate borders, sizes, bans", crate::tidy::run),
     ("ui", "the pages: types, unit tests, build, budgets", ui),
     ("tools", "what the tests of other languages need", tools),
+    ("clippy", "lints, as errors", clippy),
     ("rust", "all Rust tests (unit, property, simulation, crash, server)", rust),
+    ("journey", "the demo with its drills, and the pages in a browser", journey),
 ];
-
-/// What is run when it is named: these need a quiet machine or minutes of their own.
-const BY_NAME: &[Step] = &[("journey", "the demo with its drills, and the pages in a browser", journey), ("clippy", "lints, as errors", clippy)];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.list {
         for (name, what, _) in STEPS {
             say(format!("{name:10} {what}"));
         }
-        for (name, what, _) in BY_NAME {
-            say(format!("{name:10} {what} (when named)"));
-        }
         return Ok(());
     }
     for step in &args.steps {
-        ensure!(STEPS.iter().chain(BY_NAME).any(|s| s.0 == step), "there is no step {step:?}; --list shows them");
+        ensure!(STEPS.iter().any(|s| s.0 == step), "there is no step {step:?}; --list shows them");
     }
     let started = Instant::now();
     let mut passed = 0;
-    let named = |s: &&Step| args.steps.iter().any(|a| a == s.0);
-    let by_default = STEPS.iter().filter(|s| args.steps.is_empty() || named(s));
-    for (name, what, work) in by_default.chain(BY_NAME.iter().filter(named)) {
+    for (name, what, work) in STEPS.iter().filter(|s| args.steps.is_empty() || args.steps.iter().any(|a| a == s.0)) {
         let step_started = Instant::now();
         say(format!("\n== {name}: {what}"));
         if let Err(error) = work() {
@@ -71,8 +66,15 @@ fn ui() -> anyhow::Result<()> {
     step("unit tests and budgets of the pages", command.args(["run", "test"]).current_dir(root().join("ui")))
 }
 
-/// A Python with DuckDB and the libraries of the worked examples.
+/// A Python with DuckDB and the libraries of the worked examples, Go with its Prometheus client, curl, iproute2.
 fn tools() -> anyhow::Result<()> {
+    let client = Path::new(GO_PACKAGES).join("src/github.com/prometheus/client_golang");
+    if !have("go", "version") || !client.exists() {
+        install("Go with its Prometheus client, for a worked example", &["golang-go", "golang-github-prometheus-client-golang-dev"])?;
+    }
+    if !have("curl", "--version") || !have("ip", "-V") {
+        install("curl and iproute2", &["curl", "iproute2"])?;
+    }
     let venv = target().join("python");
     let python = venv.join("bin/python");
     if !have("python3", "--version") {
@@ -92,18 +94,33 @@ fn tools() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Environment that tells tests where the tools are.
+/// Where the distribution keeps Go packages.
+const GO_PACKAGES: &str = "/usr/share/gocode";
+
+/// Environment that tells tests where the tools are, and which of their needs are met: a test that would be left out
+/// for one of these fails instead.
 fn with_tools(command: &mut Command) -> &mut Command {
     command.env("SKOPOS_DUCKDB_PYTHON", target().join("python/bin/python"));
-    if let Ok(shared) = root().join("../shared").canonicalize()
-        && shared.is_dir()
-    {
-        command.env("SKOPOS_SHARED", shared);
+    let mut required = vec!["tools"];
+    match root().join("../shared").canonicalize() {
+        Ok(shared) if shared.is_dir() => {
+            command.env("SKOPOS_SHARED", shared);
+            required.push("shared");
+        }
+        _ => say("  tests of the conformance data and the worked examples are left out: ../shared is not there"),
     }
-    command
+    if is_root() {
+        required.push("root");
+    } else {
+        say("  tests that need a small disk or a network of their own are left out: they need root");
+    }
+    command.env("SKOPOS_REQUIRED", required.join(","))
 }
 
 fn rust() -> anyhow::Result<()> {
+    if !target().join("python/bin/python").exists() {
+        tools()?;
+    }
     build_binaries(&["skopos", "orders"])?;
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
@@ -137,6 +154,7 @@ fn journey() -> anyhow::Result<()> {
 }
 
 fn clippy() -> anyhow::Result<()> {
+    component("clippy")?;
     let mut command = cargo();
     command.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     step("cargo clippy", &mut command)

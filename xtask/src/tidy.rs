@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, ensure};
 
 use crate::say;
-use crate::tools::{cargo, root};
+use crate::tools::{cargo, component, root};
 
 /// (package, what must not be below it, why)
 const BORDERS: &[(&str, &str, &str)] = &[
@@ -60,6 +60,7 @@ fn borders(findings: &mut Vec<String>) -> anyhow::Result<()> {
 
 /// One form for all code, so that changes show what changed.
 fn format(findings: &mut Vec<String>) -> anyhow::Result<()> {
+    component("rustfmt")?;
     let check = cargo().args(["fmt", "--all", "--", "--check", "--files-with-diff"]).output()?;
     if !check.status.success() {
         let files = String::from_utf8_lossy(&check.stdout);

@@ -47,6 +47,14 @@ pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // Cargo has described this very program to it. A build script that watches those names (ring's does) would run
+    // again under each xtask, and everything above it would be compiled anew.
+    for (name, _) in std::env::vars_os() {
+        let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if name.to_str().is_some_and(|name| own.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
@@ -107,7 +115,19 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> anyhow::Result<()> {
     step(&format!("installing {what}"), &mut install)
 }
 
-fn is_root() -> bool {
+/// A part of the toolchain (`rustfmt`, `clippy`), installed when it is missing.
+pub(crate) fn component(name: &str) -> anyhow::Result<()> {
+    let subcommand = name.strip_prefix("rust").unwrap_or(name);
+    if cargo().args([subcommand, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
+        return Ok(());
+    }
+    ensure!(have("rustup", "--version"), "{name} is not installed; install the toolchain's {name}, with rustup: rustup component add {name}");
+    let mut add = Command::new("rustup");
+    step(&format!("installing {name}"), add.args(["component", "add", name]).current_dir(root()))
+}
+
+/// Whether this process may install packages, mount, and make networks.
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 

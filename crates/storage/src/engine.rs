@@ -204,7 +204,7 @@ impl Engine {
 
     /// Bytes in heads and on their way there.
     fn held_bytes(&self) -> usize {
-        held_bytes(&*self.slots) + self.wal.in_flight()
+        held_bytes(&self.slots) + self.wal.in_flight()
     }
 
     async fn wait_for_room(&self) -> Result<(), AppendError> {

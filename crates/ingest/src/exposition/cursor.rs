@@ -17,6 +17,9 @@ pub(super) struct Cursor<'a> {
     pub(super) at: usize,
 }
 
+/// A metric's name and its labels, in the order they stand.
+pub(super) type Named<'a> = (&'a str, Vec<(Cow<'a, str>, String)>);
+
 /// A label set, and the metric name where it stands quoted inside the braces.
 pub(super) struct Braces<'a> {
     pub(super) name: Option<Cow<'a, str>>,
@@ -53,7 +56,7 @@ impl<'a> Cursor<'a> {
 
     /// A metric name, before the braces or quoted inside them, and its labels. `blanks`: whether blanks may stand
     /// between the parts.
-    pub(super) fn series(&mut self, blanks: bool) -> Result<(&'a str, Vec<(Cow<'a, str>, String)>), Fault> {
+    pub(super) fn series(&mut self, blanks: bool) -> Result<Named<'a>, Fault> {
         let name = self.metric_name();
         if blanks {
             self.blanks();

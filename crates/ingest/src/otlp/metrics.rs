@@ -99,8 +99,6 @@ pub(crate) struct MetricHead<'a> {
     pub(crate) kind: NameKind,
 }
 
-/// Why a point is not taken.
-
 impl Decoder<'_, '_> {
     fn metric(&mut self, mut reader: Reader<'_>, resource: u32, cached: &CachedResource) -> Result<(), ProtoError> {
         const NAME: u32 = bytes(1);

@@ -198,12 +198,10 @@ impl<'a> Parser<'a> {
             }
             return Ok(Filter::Not(Box::new(self.deeper(Self::unary)?)));
         }
-        if self.rest().starts_with(['-', '!']) {
-            if self.rest()[1..].starts_with(|c: char| !c.is_whitespace() && c != ')') {
-                self.at += 1;
-                return Ok(Filter::Not(Box::new(self.deeper(Self::unary)?)));
-            }
-            // A lone dash, as in pasted log lines, is text.
+        // A lone dash, as in pasted log lines, is text.
+        if self.rest().starts_with(['-', '!']) && self.rest()[1..].starts_with(|c: char| !c.is_whitespace() && c != ')') {
+            self.at += 1;
+            return Ok(Filter::Not(Box::new(self.deeper(Self::unary)?)));
         }
         if self.eat("(") {
             let inner = self.deeper(Self::alternatives)?;

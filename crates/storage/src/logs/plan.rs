@@ -107,11 +107,10 @@ impl Plan {
 
     /// The tests of levels, when only services and levels decide.
     pub(super) fn only_levels(&self) -> Option<Vec<&Test>> {
-        let test = |part| if let &Part::Level(ref test, _) = part { Some(test) } else { None };
         if !self.costly.is_empty() || self.stream.is_some() {
             return None;
         }
-        self.cheap.iter().map(test).collect()
+        self.cheap.iter().map(|part| if let Part::Level(test, _) = part { Some(test) } else { None }).collect()
     }
 
     pub(super) fn takes_service(&self, service: &str) -> bool {

@@ -163,7 +163,7 @@ pub(super) fn split(body: &[u8], parts: &mut Parts) -> bool {
         if !digits {
             continue;
         }
-        if run.len() % 16 == 0 && run.len() <= 64 && is_lower_hex(run) {
+        if run.len().is_multiple_of(16) && run.len() <= 64 && is_lower_hex(run) {
             parts.template.extend_from_slice(&line[literal..start]);
             parts.template.extend(std::iter::repeat_n(HEX, run.len() / 16));
             push_hex(run, &mut parts.hex);

@@ -67,13 +67,12 @@ pub(super) fn run(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, b
 
 /// A damaged input is remembered, so that the next plan goes without it.
 fn checked<T>(file: &FileMeta, result: Result<T, StorageError>) -> Result<T, StorageError> {
-    result.map_err(|error| {
-        if let StorageError::Damaged { path, reason } = &error {
+    result.inspect_err(|error| {
+        if let StorageError::Damaged { path, reason } = error {
             let copy = StorageError::Damaged { path: path.clone(), reason: reason.clone() };
             // Only other kinds of errors come back from it.
             let _ = file.set_aside(copy);
         }
-        error
     })
 }
 

@@ -320,7 +320,7 @@ impl Registry {
             .collect();
         let mut found = Vec::new();
         let mut take = |i: usize, series: u32| -> Result<(), QueryError> {
-            if i % CHECK_EVERY == 0 {
+            if i.is_multiple_of(CHECK_EVERY) {
                 ctx.check()?;
             }
             if tests.iter_mut().all(|test| test.accepts(series)) {

@@ -359,7 +359,7 @@ pub(super) enum Access<'a> {
 }
 
 pub(super) fn some_text(text: &str) -> Option<FieldValue<'_>> {
-    (!text.is_empty()).then(|| FieldValue::Text(Cow::Borrowed(text)))
+    (!text.is_empty()).then_some(FieldValue::Text(Cow::Borrowed(text)))
 }
 
 fn value_of(value: &AttrValue) -> FieldValue<'_> {

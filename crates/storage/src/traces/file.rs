@@ -152,7 +152,7 @@ impl SpanFile {
     /// Row ranges of the pages of a column for which `wanted` holds; all rows where there is no index.
     fn pages(&self, group: usize, name: &str, wanted: impl Fn(&ColumnIndexMetaData, usize) -> bool) -> Vec<Range<usize>> {
         let rows = self.rows(group);
-        let whole = || vec![0..rows];
+        let whole = || std::iter::once(0..rows).collect();
         let (Some(column), Some(indexes), Some(offsets)) = (self.column(name), self.metadata().column_index(), self.metadata().offset_index()) else {
             return whole();
         };
