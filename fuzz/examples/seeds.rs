@@ -1,0 +1,85 @@
+//! Writes a small corpus for each target into `corpus/`: fuzzing then starts inside the formats.
+
+use std::fs;
+use std::path::Path;
+
+use skopos_ingest::otlp::{logs_to_protobuf, metrics_to_protobuf, traces_to_protobuf};
+
+const LOGS: &str = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"orders"}}]},"scopeLogs":[{"scope":{"name":"lib","version":"1"},"logRecords":[{"timeUnixNano":"1700000000000000000","observedTimeUnixNano":"1700000000000000001","severityNumber":17,"severityText":"ERROR","body":{"stringValue":"refused"},"attributes":[{"key":"n","value":{"intValue":"7"}},{"key":"list","value":{"arrayValue":{"values":[{"doubleValue":1.5},{"boolValue":true}]}}},{"key":"map","value":{"kvlistValue":{"values":[{"key":"a","value":{"bytesValue":"AAEC"}}]}}}],"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","flags":1}]}]}]}"#;
+const TRACES: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"orders"}}]},"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","parentSpanId":"eee19b7ec3c1b173","name":"GET /orders","kind":2,"startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000000005000000","status":{"code":2,"message":"gone"},"attributes":[{"key":"http.route","value":{"stringValue":"/orders"}}],"events":[{"timeUnixNano":"1700000000000000001","name":"retry","attributes":[{"key":"n","value":{"intValue":"2"}}]}],"links":[{"traceId":"5b8efff798038103d269b633813fc60d","spanId":"eee19b7ec3c1b175"}]}]}]}]}"#;
+const METRICS: &str = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"orders"}}]},"scopeMetrics":[{"metrics":[{"name":"orders.placed","unit":"1","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{"startTimeUnixNano":"1","timeUnixNano":"1700000000000000000","asInt":"7","attributes":[{"key":"k","value":{"stringValue":"v"}}]}]}},{"name":"queue.depth","gauge":{"dataPoints":[{"timeUnixNano":"1700000000000000000","asDouble":1.5}]}},{"name":"latency","unit":"s","histogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"1700000000000000000","count":"3","sum":0.5,"bucketCounts":["1","1","1"],"explicitBounds":[0.1,1],"exemplars":[{"timeUnixNano":"1","asDouble":0.3,"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}]}]}},{"name":"exp","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"1700000000000000000","count":"2","sum":3,"scale":1,"zeroCount":"1","positive":{"offset":1,"bucketCounts":["1"]}}]}},{"name":"sum","summary":{"dataPoints":[{"timeUnixNano":"1700000000000000000","count":"1","sum":1,"quantileValues":[{"quantile":0.5,"value":1}]}]}}]}]}]}"#;
+
+const PROMQL: &[&str] = &[
+    "sum by (job) (rate(http_requests_total{code=~\"5..\"}[5m])) / on (job) group_left (x) up offset -1m",
+    "histogram_quantile(0.99, sum by (le) (rate(d_bucket[5m:30s] @ end())))",
+    "topk(3, max_over_time(a[1h30m])) unless b or c and not_a_keyword",
+    "label_replace(up, \"a\", \"$1\", \"b\", '(.*)') > bool -1.5e-3 ^ 2",
+    "{__name__=\"a\", \"b.c\"!~`x`}[5m] @ 1700000000.5",
+    "count_values without (x) (\"v\", a) == NaN + Inf - 0x1F % 3 atan2 4",
+];
+const FILTERS: &[&str] = &[
+    "service:orders,payments -level:debug \"free text\" order.id:4711",
+    "dur:>500ms status:error (kind:client OR kind:server) NOT env:test",
+    "http.status_code:500..599 name:\"GET /orders\" re:/a.*b/ trace_id:5b8efff798038103d269b633813fc60c",
+    "a:* -b:* c:<=1.5 lone - dash \"a \\\" quote\"",
+];
+const TEXT: &str = "# HELP a_total Help \\\\ text.\n# TYPE a_total counter\na_total{x=\"y\\n\",z=\"\\\"\"} 1 1700000000000\nb NaN\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 1e-3\nh_count 3\n{\"utf.8\", l=\"v\"} +Inf\n";
+const OPEN_METRICS: &str =
+    "# TYPE a counter\n# UNIT a_seconds seconds\na_total 1 1700000000.5 # {trace_id=\"x\"} 0.5 1700000000\n# TYPE i info\ni_info{v=\"1\"} 1\n# EOF\n";
+const LINES: &str = "{\"ts\":\"2026-01-02T03:04:05.6Z\",\"level\":\"WARN\",\"msg\":\"slow\",\"service\":\"orders\",\"trace_id\":\"5b8efff798038103d269b633813fc60c\",\"n\":1.5,\"o\":{\"a\":[1,null,true]}}\nplain text\n{\"time\":1700000000.25,\"severity\":17,\"message\":\"\\ud83d\\ude00\"}\n{\"broken\":\n";
+
+fn main() -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let write = |target: &str, number: usize, bytes: &[u8]| -> std::io::Result<()> {
+        let folder = folder.join(target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(format!("seed-{number}")), bytes)
+    };
+    let protobuf = "the seeds are OTLP";
+    write("otlp_logs", 0, &logs_to_protobuf(LOGS.as_bytes()).expect(protobuf))?;
+    write("otlp_traces", 0, &traces_to_protobuf(TRACES.as_bytes()).expect(protobuf))?;
+    write("otlp_metrics", 0, &metrics_to_protobuf(METRICS.as_bytes()).expect(protobuf))?;
+    for (number, json) in [LOGS, TRACES, METRICS].into_iter().enumerate() {
+        let first = u8::try_from(number).unwrap_or_default();
+        write("otlp_json", number, &[&[first], json.as_bytes()].concat())?;
+    }
+    write("remote_write", 0, &remote_write())?;
+    write("remote_write", 1, &snap::raw::Encoder::new().compress_vec(&remote_write()).expect("a small block"))?;
+    for (number, text) in [TEXT, OPEN_METRICS].into_iter().enumerate() {
+        write("exposition", number, text.as_bytes())?;
+    }
+    write("json_lines", 0, LINES.as_bytes())?;
+    for (number, query) in PROMQL.iter().enumerate() {
+        write("promql", number, query.as_bytes())?;
+    }
+    for (number, filter) in FILTERS.iter().enumerate() {
+        write("filter", number, filter.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A `WriteRequest` with one series (two labels, a sample, an exemplar) and its metadata.
+fn remote_write() -> Vec<u8> {
+    let label = |name: &str, value: &str| field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
+    let number = |tag: u8, value: f64| [&[tag << 3 | 1][..], &value.to_le_bytes()].concat();
+    let time = |tag: u8| [&[tag << 3][..], &varint(1_700_000_000_000)].concat();
+    let sample = field(2, &[number(1, 1.5), time(2)].concat());
+    let exemplar = field(3, &[label("trace_id", "5b8efff798038103d269b633813fc60c"), number(2, 0.5), time(3)].concat());
+    let series = [label("__name__", "a_total"), label("job", "orders"), sample, exemplar].concat();
+    let metadata = [vec![1 << 3, 1], field(2, b"a_total"), field(4, b"Help.")].concat();
+    [field(1, &series), field(3, &metadata)].concat()
+}
+
+fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[tag << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat()
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}

@@ -1,0 +1,8 @@
+//! OTLP metrics in protobuf.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use skopos_fuzz::decode_twice;
+use skopos_ingest::Protocol;
+
+fuzz_target!(|body: &[u8]| decode_twice(Protocol::OtlpMetrics, body, ""));
