@@ -120,6 +120,19 @@ pub struct EdgeRow {
     pub quantiles: [u64; 3],
 }
 
+/// A version of a service and when its first and last spans began, Unix nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceVersion {
+    /// `service.name`.
+    pub service: String,
+    /// `service.version`.
+    pub version: String,
+    /// First.
+    pub first: i64,
+    /// Last.
+    pub last: i64,
+}
+
 /// Reads spans. Calls block: run them on a thread that may.
 pub trait TraceStore: Send + Sync {
     /// All spans of a trace, by start; empty when there is none.
@@ -134,6 +147,6 @@ pub trait TraceStore: Send + Sync {
     /// Who calls whom in the range, restricted to edges that touch `service` when it is given.
     fn edges(&self, range: TimeRange, service: Option<&str>, ctx: &QueryContext) -> Result<Vec<EdgeRow>, QueryError>;
 
-    /// Versions (`service.version`) of a service and when each was first and last seen, Unix nanoseconds.
-    fn versions(&self, range: TimeRange, service: &str, ctx: &QueryContext) -> Result<Vec<(String, i64, i64)>, QueryError>;
+    /// Versions (`service.version`) of a service, or of all, those first seen first. Spans without one are left out.
+    fn versions(&self, range: TimeRange, service: Option<&str>, ctx: &QueryContext) -> Result<Vec<ServiceVersion>, QueryError>;
 }

@@ -62,7 +62,7 @@ impl Checked {
     }
 }
 
-/// Guesses what a file holds by its name and content. Rules count as our own.
+/// Guesses what a file holds by its name and content. Rules count as Prometheus'.
 pub fn detect_kind(path: &str, text: &str) -> Option<FileKind> {
     if path.ends_with(".md") || path.ends_with(".markdown") {
         return Some(FileKind::Runbook);
@@ -71,7 +71,7 @@ pub fn detect_kind(path: &str, text: &str) -> Option<FileKind> {
     if has("apiVersion: openslo") || has("apiVersion: \"openslo") || has("apiVersion: 'openslo") {
         Some(FileKind::Slos)
     } else if text.lines().any(|l| l.starts_with("groups:")) {
-        Some(FileKind::NativeRules)
+        Some(FileKind::PrometheusRules)
     } else {
         None
     }
@@ -230,7 +230,7 @@ mod tests {
     fn kinds_are_detected() {
         assert_eq!(detect_kind("a.md", ""), Some(FileKind::Runbook));
         assert_eq!(detect_kind("a.yaml", "- apiVersion: openslo/v1\n"), Some(FileKind::Slos));
-        assert_eq!(detect_kind("a.yaml", "# x\ngroups:\n"), Some(FileKind::NativeRules));
+        assert_eq!(detect_kind("a.yaml", "# x\ngroups:\n"), Some(FileKind::PrometheusRules));
         assert_eq!(detect_kind("a.yaml", "x: 1"), None);
     }
 

@@ -6,6 +6,8 @@
 mod report;
 mod scenario;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use report::{DrillHop, DrillOutcome, DrillReport};
@@ -24,14 +26,21 @@ pub enum DrillAction {
     FindTrace,
     /// Look at the run the alert opened; answer with [`DrillObservation::Verified`].
     WatchRun,
-    /// Run the mitigation the run suggests; answer with [`DrillObservation::Mitigated`].
-    Mitigate,
+    /// Run the scenario's mitigation in this run; answer with [`DrillObservation::Mitigated`].
+    Mitigate {
+        /// Run the alert opened.
+        run: String,
+    },
     /// See whether the fault's effect is gone; answer with [`DrillObservation::Stopped`].
     CheckEffect,
     /// See whether the mitigation could be undone (a dry run of its rollback); answer with
     /// [`DrillObservation::RollbackPossible`].
-    CheckRollback,
-    /// Take the fault back, whatever came before. Once, at the end.
+    CheckRollback {
+        /// Run the alert opened.
+        run: String,
+    },
+    /// Take the fault back, whatever came before. Once, at the end; has to be done before the end is kept, so that a
+    /// restart in between repeats it.
     CleanUp,
 }
 
@@ -87,8 +96,8 @@ pub enum DrillObservation {
         holds: bool,
         /// When.
         at: i64,
-        /// Runbook.
-        runbook: String,
+        /// Run it belongs to.
+        run: String,
         /// What was seen.
         evidence: String,
     },
@@ -116,19 +125,27 @@ pub enum DrillObservation {
     },
 }
 
-/// A drill under way or done. Serialisable: it survives a restart.
+/// How a hop was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Reached {
+    at: i64,
+    evidence: String,
+    /// Page that shows it.
+    link: Option<String>,
+}
+
+/// A drill under way or done. Serialisable: it survives a restart. Times in Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drill {
-    /// Unique; value of the label `obs_drill`.
+    /// Unique.
     pub id: String,
     scenario: String,
     started: i64,
     finished: Option<i64>,
     failure: Option<String>,
-    /// When each hop was reached, and what was seen, in the scenario's order.
-    reached: Vec<Option<(i64, String, Option<String>)>>,
+    reached: BTreeMap<HopKind, Reached>,
     alert: Option<String>,
-    runbook: Option<String>,
+    run: Option<String>,
     trace_id: Option<String>,
 }
 
@@ -141,9 +158,9 @@ impl Drill {
             started: now,
             finished: None,
             failure: None,
-            reached: vec![None; scenario.hops.len()],
+            reached: BTreeMap::new(),
             alert: None,
-            runbook: None,
+            run: None,
             trace_id: None,
         }
     }
@@ -153,9 +170,33 @@ impl Drill {
         scenario(&self.scenario)
     }
 
+    /// When it began.
+    pub fn started(&self) -> i64 {
+        self.started
+    }
+
+    /// When the fault was in place: what happened before it does not count.
+    pub fn injected(&self) -> Option<i64> {
+        self.at(HopKind::Inject)
+    }
+
+    /// Fingerprint of the alert that answered.
+    pub fn alert(&self) -> Option<&str> {
+        self.alert.as_deref()
+    }
+
     /// Whether it is over.
     pub fn is_finished(&self) -> bool {
         self.finished.is_some()
+    }
+
+    fn hops(&self) -> &'static [Hop] {
+        self.scenario().map_or(&[], |s| s.hops)
+    }
+
+    /// Place of the hop that is waited for.
+    fn next(&self) -> Option<usize> {
+        self.hops().iter().position(|h| !self.reached.contains_key(&h.kind))
     }
 
     /// What is due now. Ends the drill when a deadline has passed.
@@ -163,43 +204,51 @@ impl Drill {
         if self.is_finished() {
             return Vec::new();
         }
-        let Some(scenario) = self.scenario() else {
+        if self.scenario().is_none() {
             return self.finish(now, Some(format!("there is no scenario `{}`", self.scenario)));
-        };
-        let Some(next) = self.reached.iter().position(Option::is_none) else { return self.finish(now, None) };
-        let hop = &scenario.hops[next];
-        let since = self.since(next);
-        if now - since > hop.deadline_ms {
-            return self.finish(now, Some(format!("“{}” did not happen within {} s", hop.title, hop.deadline_ms / 1000)));
         }
+        let Some(next) = self.next() else { return self.finish(now, None) };
+        let hop = &self.hops()[next];
+        if now - self.since(next) > hop.deadline_ms {
+            return self.finish(now, Some(format!("did not happen within {} s", hop.deadline_ms / 1000)));
+        }
+        let run = || self.run.clone().unwrap_or_default();
         vec![match hop.kind {
             HopKind::Baseline => DrillAction::CheckBaseline,
             HopKind::Inject => DrillAction::Inject,
             HopKind::Pending | HopKind::Firing | HopKind::Delivered | HopKind::Resolved | HopKind::ResolvedDelivered => DrillAction::Watch,
             HopKind::Trace => DrillAction::FindTrace,
             HopKind::Verified => DrillAction::WatchRun,
-            HopKind::Mitigated => DrillAction::Mitigate,
+            HopKind::Mitigated => DrillAction::Mitigate { run: run() },
             HopKind::Stopped => DrillAction::CheckEffect,
-            HopKind::Rollback => DrillAction::CheckRollback,
+            HopKind::Rollback => DrillAction::CheckRollback { run: run() },
         }]
     }
 
-    /// When the hop before was reached: from there a hop's deadline runs.
+    /// When the hops before were reached: from there a hop's deadline runs.
     fn since(&self, hop: usize) -> i64 {
-        self.reached[..hop].iter().flatten().map(|(at, _, _)| *at).max().unwrap_or(self.started)
+        self.hops()[..hop].iter().filter_map(|h| self.at(h.kind)).max().unwrap_or(self.started)
     }
 
     fn at(&self, kind: HopKind) -> Option<i64> {
-        let place = self.scenario()?.hops.iter().position(|h| h.kind == kind)?;
-        self.reached[place].as_ref().map(|(at, _, _)| *at)
+        self.reached.get(&kind).map(|r| r.at)
     }
 
     /// Notes a hop, when those before it were reached; a hop counts once.
     fn reach(&mut self, kind: HopKind, at: i64, evidence: &str, link: Option<String>) {
-        let Some(place) = self.scenario().and_then(|s| s.hops.iter().position(|h| h.kind == kind)) else { return };
-        if self.reached[..place].iter().all(Option::is_some) && self.reached[place].is_none() {
-            self.reached[place] = Some((at, evidence.to_owned(), link));
+        let Some(place) = self.hops().iter().position(|h| h.kind == kind) else { return };
+        if self.next() == Some(place) {
+            self.reached.insert(kind, Reached { at, evidence: evidence.to_owned(), link });
         }
+    }
+
+    fn alert_link(&self) -> Option<String> {
+        self.alert.as_ref().map(|id| format!("/alerts/{id}"))
+    }
+
+    fn runbook_link(&self) -> Option<String> {
+        let alert = self.alert.as_ref().map(|id| format!("?alert={id}")).unwrap_or_default();
+        self.scenario().map(|s| format!("/runbooks/{}{alert}", s.runbook))
     }
 
     /// Takes what was seen; returns what is due then.
@@ -207,43 +256,43 @@ impl Drill {
         if self.is_finished() {
             return Vec::new();
         }
-        let injected = self.at(HopKind::Inject);
         match observation {
             DrillObservation::Baseline { clean: true, evidence } => self.reach(HopKind::Baseline, now, &evidence, None),
             // Not clean yet: what an earlier drill left may still be ebbing away.
             DrillObservation::Baseline { clean: false, .. } => {}
             DrillObservation::Injected { evidence } => self.reach(HopKind::Inject, now, &evidence, None),
             DrillObservation::Alert { fingerprint, active_at, fired_at, resolved_at, evidence } => {
-                let Some(injected) = injected.filter(|at| fired_at.unwrap_or(active_at) >= *at) else { return self.tick(now) };
-                let link = Some(format!("/alerts/{fingerprint}"));
-                self.reach(HopKind::Pending, active_at.max(injected), &evidence, link.clone());
+                let Some(injected) = self.injected().filter(|at| fired_at.unwrap_or(active_at) >= *at) else { return self.tick(now) };
+                self.alert = Some(fingerprint);
+                self.reach(HopKind::Pending, active_at.max(injected), &evidence, self.alert_link());
                 if let Some(at) = fired_at {
-                    self.reach(HopKind::Firing, at, &evidence, link.clone());
+                    self.reach(HopKind::Firing, at, &evidence, self.alert_link());
                 }
                 if let Some(at) = resolved_at {
-                    self.reach(HopKind::Resolved, at, &evidence, link);
+                    self.reach(HopKind::Resolved, at, "the condition has ended", self.alert_link());
                 }
-                self.alert = Some(fingerprint);
             }
             DrillObservation::Delivered { resolved: false, at, runbook_url, evidence } => match runbook_url {
-                Some(url) => self.reach(HopKind::Delivered, at, &format!("{evidence}; runbook {url}"), Some(url)),
+                Some(url) => self.reach(HopKind::Delivered, at, &format!("{evidence} with {url}"), self.alert_link()),
                 None => return self.finish(now, Some("the message has no link to a runbook".to_owned())),
             },
-            DrillObservation::Delivered { resolved: true, at, evidence, .. } => self.reach(HopKind::ResolvedDelivered, at, &evidence, None),
+            DrillObservation::Delivered { resolved: true, at, evidence, .. } => {
+                self.reach(HopKind::ResolvedDelivered, at, &evidence, self.alert_link());
+            }
             DrillObservation::Trace { trace_id, evidence } => {
                 self.reach(HopKind::Trace, now, &evidence, Some(format!("/traces/{trace_id}")));
                 self.trace_id = Some(trace_id);
             }
-            DrillObservation::Verified { holds: true, at, runbook, evidence } => {
-                self.reach(HopKind::Verified, at, &evidence, Some(format!("/runbooks/{runbook}")));
-                self.runbook = Some(runbook);
+            DrillObservation::Verified { holds: true, at, run, evidence } => {
+                self.reach(HopKind::Verified, at, &evidence, self.runbook_link());
+                self.run = Some(run);
             }
             DrillObservation::Verified { holds: false, evidence, .. } => {
                 return self.finish(now, Some(format!("the verify step is not true: {evidence}")));
             }
-            DrillObservation::Mitigated { at, evidence } => self.reach(HopKind::Mitigated, at, &evidence, None),
+            DrillObservation::Mitigated { at, evidence } => self.reach(HopKind::Mitigated, at, &evidence, self.runbook_link()),
             DrillObservation::Stopped { evidence } => self.reach(HopKind::Stopped, now, &evidence, None),
-            DrillObservation::RollbackPossible { evidence } => self.reach(HopKind::Rollback, now, &evidence, None),
+            DrillObservation::RollbackPossible { evidence } => self.reach(HopKind::Rollback, now, &evidence, self.runbook_link()),
             DrillObservation::Failed { message } => return self.finish(now, Some(message)),
         }
         self.tick(now)
@@ -298,18 +347,20 @@ mod tests {
             resolved,
             at,
             runbook_url: Some("http://s/runbooks/r".into()),
-            evidence: seen("HTTP 200 from the webhook"),
+            evidence: seen("ops took it"),
         };
         assert_eq!(drill.observe(delivered(false, 50 * SECOND), 50 * SECOND), [DrillAction::WatchRun]);
-        let verified = DrillObservation::Verified { holds: true, at: 46 * SECOND, runbook: "r".into(), evidence: seen("value > 0.01: true") };
-        assert_eq!(drill.observe(verified, 51 * SECOND), [DrillAction::Mitigate]);
+        let verified = DrillObservation::Verified { holds: true, at: 46 * SECOND, run: "run-1".into(), evidence: seen("value > 0.01: true") };
+        assert_eq!(drill.observe(verified, 51 * SECOND), [DrillAction::FindTrace]);
+        let trace = DrillObservation::Trace { trace_id: "4bf9".into(), evidence: seen("a failing request's trace") };
+        assert_eq!(drill.observe(trace, 52 * SECOND), [DrillAction::Mitigate { run: "run-1".into() }]);
         assert_eq!(
             drill.observe(DrillObservation::Mitigated { at: 55 * SECOND, evidence: seen("flag off") }, 55 * SECOND),
             [DrillAction::CheckEffect]
         );
         assert_eq!(drill.observe(DrillObservation::Stopped { evidence: seen("0 errors") }, 60 * SECOND), [DrillAction::Watch]);
         drill.observe(alert(Some(45 * SECOND), Some(90 * SECOND)), 91 * SECOND);
-        assert_eq!(drill.observe(delivered(true, 95 * SECOND), 95 * SECOND), [DrillAction::CheckRollback]);
+        assert_eq!(drill.observe(delivered(true, 95 * SECOND), 95 * SECOND), [DrillAction::CheckRollback { run: "run-1".into() }]);
         assert_eq!(
             drill.observe(DrillObservation::RollbackPossible { evidence: seen("would call orders-flag") }, 96 * SECOND),
             [DrillAction::CleanUp]
@@ -324,16 +375,17 @@ mod tests {
         );
         expect![[r#"
             Drill orders-error-10pct (d1): PASSED
-              ok     10.0s  Service is healthy                     0 errors
-              ok     11.0s  10 % errors injected                   10 % on all routes
-              ok     29.0s  Alert condition holds                  burn 100
+              ok     10.0s  Clean baseline                         0 errors
+              ok     11.0s  Failure injected                       10 % on all routes
+              ok     29.0s  Alert is pending or firing             burn 100
               ok     34.0s  Alert fires                            burn 100
-              ok     39.0s  Page delivered with its runbook        HTTP 200 from the webhook; runbook http://s/runbooks/r
+              ok     39.0s  Page delivered with its runbook        ops took it with http://s/runbooks/r
               ok     35.0s  Verify step is true by itself          value > 0.01: true
-              ok     44.0s  Mitigation run                         flag off
+              ok     41.0s  A trace shows the cause                a failing request's trace
+              ok     44.0s  Mitigation run from the runbook        flag off
               ok     49.0s  Errors stop                            0 errors
-              ok     79.0s  Alert resolved                         burn 100
-              ok     84.0s  Resolution delivered                   HTTP 200 from the webhook
+              ok     79.0s  Alert resolved                         the condition has ended
+              ok     84.0s  Resolution delivered                   ops took it
               ok     85.0s  Rollback of the mitigation possible    would call orders-flag
               time to detect      34.0s
               time to page        39.0s
@@ -343,6 +395,8 @@ mod tests {
         .assert_eq(&report.to_string());
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["hops"][3]["link"], "/alerts/00ff");
+        assert_eq!(json["hops"][5]["link"], "/runbooks/orders-api-slo-burn?alert=00ff");
+        assert_eq!((&json["runbook"], &json["trace_id"]), (&"orders-api-slo-burn".into(), &"4bf9".into()));
         assert_eq!(json["started"], "0");
         let back: Drill = serde_json::from_str(&serde_json::to_string(&drill).unwrap()).unwrap();
         assert_eq!(back, drill);
@@ -351,7 +405,6 @@ mod tests {
     #[test]
     fn deadlines_and_missing_links_fail_it() {
         let scenario = scenario("orders-slow-db").unwrap();
-        assert!(scenario.hops.iter().any(|h| h.kind == HopKind::Trace));
         let mut drill = Drill::start("d2", scenario, 0);
         drill.observe(DrillObservation::Baseline { clean: true, evidence: seen("") }, 0);
         drill.observe(DrillObservation::Injected { evidence: seen("") }, 0);
@@ -359,6 +412,7 @@ mod tests {
         assert_eq!(drill.tick(scenario.hops[2].deadline_ms + 1), [DrillAction::CleanUp]);
         let report = drill.report();
         assert_eq!(report.outcome, DrillOutcome::Failed);
+        assert_eq!((report.hops[2].ok, report.hops[2].evidence.as_str()), (false, "did not happen within 180 s"));
         assert!(report.to_string().contains("did not happen within"), "{report}");
         let mut drill = Drill::start("d3", scenario, 0);
         drill.observe(DrillObservation::Baseline { clean: true, evidence: seen("") }, 0);

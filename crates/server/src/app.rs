@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::config::ConfigHandle;
 use crate::http::auth::Auth;
 use crate::http::{ApiError, ApiResult};
+use crate::ingest::scrape::Scrapes;
 use crate::probes::Probes;
 use crate::reliability::Reliability;
 use crate::telemetry::Telemetry;
@@ -66,6 +67,10 @@ pub struct App {
     pub query_limits: QueryLimits,
     /// Permits for queries that run at the same time.
     pub query_permits: Arc<Semaphore>,
+    /// Held by the drill that runs.
+    pub drill_permit: Arc<Semaphore>,
+    /// Targets that are scraped.
+    pub scrapes: Scrapes,
 }
 
 impl std::fmt::Debug for App {

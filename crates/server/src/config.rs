@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, RetentionConfig, ScrapeConfig};
+pub use file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, RetentionConfig, ScrapeConfig, read_token};
 pub use load::{Loaded, Problem, load};
 
 use crate::app::App;
@@ -31,7 +31,7 @@ impl ConfigHandle {
     }
 }
 
-/// Reads the configuration again and puts it in force when it has no error; returns its warnings.
+/// Reads the configuration again and puts it in force when it has no error; returns its warnings, once the rules are.
 ///
 /// # Errors
 /// All problems when one of them is an error; nothing has changed then.
@@ -52,7 +52,7 @@ pub async fn reload(app: &Arc<App>) -> Result<Vec<Problem>, Vec<Problem>> {
     let problems = loaded.problems.clone();
     app.config.0.store(Arc::new(loaded));
     app.reliability.configure(app).await;
-    crate::serve::restart_scrapes(app);
+    app.scrapes.restart(app);
     crate::probes::Probes::restart(app);
     tracing::info!(version, warnings = problems.len(), "configuration reloaded");
     Ok(problems)

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod error;
+pub mod rejection;
 pub mod request_log;
 pub mod ui;
 

@@ -5,7 +5,16 @@
 pub mod accept;
 pub mod grpc;
 pub mod json_lines;
+mod labelled;
 pub mod otlp_http;
 pub mod remote_write;
 pub mod replay;
 pub mod scrape;
+
+use skopos_ingest::Protocol;
+use skopos_ingest::protocols::PROTOCOLS;
+
+/// Paths a protocol is posted to.
+pub(crate) fn paths(protocol: Protocol) -> impl Iterator<Item = &'static str> {
+    PROTOCOLS.iter().filter(move |row| row.protocol == protocol).flat_map(|row| row.paths.iter().copied())
+}

@@ -4,11 +4,10 @@
 //! effects are performed in order, and what has to survive is durable before anything is sent.
 
 pub(crate) mod actions;
-mod alert_view;
 mod perform;
-mod run_view;
-mod slo_view;
+mod runs;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,10 @@ use serde_json::{Value, json};
 use skopos_model::Clock;
 use skopos_reliability::effect::{Document, DocumentKind};
 use skopos_reliability::engine::{Engine, EngineOptions, Event};
+use skopos_reliability::rules::is_page;
+use skopos_reliability::view::{AlertView, RunbookSummaryView, SloSummaryView};
 use skopos_storage::{StateStore, StorageError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -32,9 +33,16 @@ const TICK_MAX: Duration = Duration::from_millis(500);
 /// The engine and its door.
 pub struct Reliability {
     engine: Mutex<Engine>,
-    events: mpsc::Sender<Event>,
-    inbox: Mutex<Option<mpsc::Receiver<Event>>>,
+    events: mpsc::Sender<Letter>,
+    inbox: Mutex<Option<mpsc::Receiver<Letter>>>,
     clock: Arc<dyn Clock>,
+}
+
+/// An event for the engine, and who waits until its effects are performed.
+#[derive(Debug)]
+struct Letter {
+    event: Event,
+    done: Option<oneshot::Sender<()>>,
 }
 
 impl std::fmt::Debug for Reliability {
@@ -85,35 +93,43 @@ impl Reliability {
         Ok(Self { engine: Mutex::new(engine), events, inbox: Mutex::new(Some(inbox)), clock })
     }
 
-    /// Steps the engine until told to stop.
+    /// Steps the engine until told to stop. [`Reliability::configure`] gives it its rules.
     pub async fn run(app: Arc<App>, stop: CancellationToken) {
         let Some(mut inbox) = app.reliability.inbox.lock().take() else { return };
         app.reliability.engine.lock().set_external_url(app.base_url());
-        app.reliability.configure(&app).await;
         loop {
             let now = app.clock.now_millis();
             let wait = app.reliability.engine.lock().next_wakeup(now) - now;
             let wait = Duration::from_millis(wait.clamp(1, 500).unsigned_abs()).min(TICK_MAX);
-            let event = tokio::select! {
-                event = inbox.recv() => event.unwrap_or(Event::Tick),
-                () = tokio::time::sleep(wait) => Event::Tick,
+            let tick = Letter { event: Event::Tick, done: None };
+            let Letter { event, done } = tokio::select! {
+                letter = inbox.recv() => letter.unwrap_or(tick),
+                () = tokio::time::sleep(wait) => tick,
                 () = stop.cancelled() => return,
             };
             let effects = app.reliability.engine.lock().step(event, app.clock.now_millis());
             perform::all(&app, effects).await;
+            if let Some(done) = done {
+                // Who asked may have gone away.
+                let _ = done.send(());
+            }
         }
     }
 
-    /// Puts the configuration in force.
+    /// Puts the configuration in force; returns when it is.
     pub async fn configure(&self, app: &Arc<App>) {
-        let config = app.config.get();
-        self.send(Event::Loaded(Box::new(config.engine.clone()))).await;
+        let event = Event::Loaded(Box::new(app.config.get().engine.clone()));
+        let (done, in_force) = oneshot::channel();
+        if self.events.send(Letter { event, done: Some(done) }).await.is_ok() {
+            // An error says that the server stops: then no rule matters any more.
+            let _ = in_force.await;
+        }
     }
 
     /// Hands an event to the engine; waits while too many wait.
     pub async fn send(&self, event: Event) {
         // The receiver lives as long as the server; afterwards nobody needs the event.
-        let _ = self.events.send(event).await;
+        let _ = self.events.send(Letter { event, done: None }).await;
     }
 
     /// Runs `f` on the engine as it is now.
@@ -121,28 +137,51 @@ impl Reliability {
         f(&self.engine.lock())
     }
 
-    /// What a service's page wants to know.
-    pub fn service_facts(&self, service: &str) -> ServiceFacts {
-        self.with_engine(|engine| {
-            let mut facts = ServiceFacts::default();
-            for slo in engine.slos().filter(|s| s.service == service) {
-                facts.owner = facts.owner.take().or_else(|| slo.owner.clone());
-                if let Some(remaining) = slo_view::remaining(engine, slo) {
-                    facts.budget_remaining = Some(facts.budget_remaining.map_or(remaining, |r: f64| r.min(remaining)));
-                }
+    /// Alerts of a service, or all, the gravest first.
+    pub fn alerts_of(&self, service: Option<&str>) -> Vec<AlertView> {
+        let mut all = self.with_engine(|e| e.alert_views(self.clock.now_millis()));
+        all.retain(|a| service.is_none_or(|s| a.service.as_deref() == Some(s)));
+        all
+    }
+
+    /// SLOs of a service, or all.
+    pub fn slos_of(&self, service: Option<&str>) -> Vec<SloSummaryView> {
+        let mut all = self.with_engine(|e| e.slo_views(self.clock.now_millis()));
+        all.retain(|slo| service.is_none_or(|s| slo.service == s));
+        all
+    }
+
+    /// Runbooks of a service, or all.
+    pub fn runbooks_of(&self, service: Option<&str>) -> Vec<RunbookSummaryView> {
+        let mut all = self.with_engine(|e| e.runbook_views("", self.clock.now_millis()));
+        all.retain(|r| service.is_none_or(|s| r.service.as_deref() == Some(s)));
+        all
+    }
+
+    /// What the pages of services want to know, by service; one without SLO and alert is not in it.
+    pub fn service_facts(&self) -> BTreeMap<String, ServiceFacts> {
+        let mut facts: BTreeMap<String, ServiceFacts> = BTreeMap::new();
+        for slo in self.slos_of(None) {
+            let of = facts.entry(slo.service).or_default();
+            of.owner = of.owner.take().or(slo.owner);
+            of.budget_remaining = match (of.budget_remaining, slo.budget_remaining) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        for alert in self.alerts_of(None) {
+            let (firing, since_ms) = (alert.is_firing(), alert.since_ms());
+            let Some(service) = alert.service else { continue };
+            let of = facts.entry(service).or_default();
+            of.owner = of.owner.take().or(alert.owner);
+            if firing {
+                of.firing.push(FiringAlert { name: alert.name, severity: alert.severity, since_ms });
             }
-            for found in alert_view::all(engine) {
-                if found.service().as_deref() != Some(service) {
-                    continue;
-                }
-                facts.owner = facts.owner.take().or_else(|| found.owner());
-                if found.is_firing() {
-                    facts.firing.push(FiringAlert { name: found.name(), severity: found.severity(), since_ms: found.since_ms() });
-                }
-            }
-            facts.firing.sort_by_key(|a| (!matches!(a.severity.as_str(), "page" | "critical"), a.since_ms));
-            facts
-        })
+        }
+        for of in facts.values_mut() {
+            of.firing.sort_by_key(|a| (!is_page(&a.severity), a.since_ms));
+        }
+        facts
     }
 
     /// How evaluation goes, for the status page. `now`: Unix nanoseconds.

@@ -12,12 +12,11 @@ use crate::api::{
     traces,
 };
 use crate::app::App;
-use crate::http::{ApiError, auth, request_log, ui};
+use crate::http::{ApiError, auth, rejection, request_log, ui};
 use crate::ingest::{grpc, json_lines, otlp_http, remote_write};
 
 fn prometheus_api() -> Router<Arc<App>> {
     Router::new()
-        .route("/api/v1/write", post(remote_write::write))
         .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
         .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
         .route("/api/v1/query_exemplars", get(prometheus::query_exemplars).post(prometheus::query_exemplars))
@@ -38,7 +37,6 @@ fn tempo_api() -> Router<Arc<App>> {
 
 fn own_api() -> Router<Arc<App>> {
     Router::new()
-        .route("/v1/logs/json", post(json_lines::write))
         .route("/v1/logs/histogram", get(logs::histogram))
         .route("/v1/logs/facets", get(logs::facets))
         .route("/v1/logs/{id}", get(logs::one))
@@ -75,11 +73,12 @@ pub fn main(app: &Arc<App>) -> Router {
     // OTLP posts to /v1/logs and /v1/traces; the pages read from the same paths.
     let shared = Router::new().route("/v1/logs", get(logs::search)).route("/v1/traces", get(traces::search));
     let routes = Router::new()
-        .merge(shared)
-        .merge(own_api())
+        .merge(shared.merge(own_api()).layer(middleware::from_fn(rejection::own)))
         .merge(otlp_http::routes())
+        .merge(json_lines::routes())
         .merge(grpc::routes())
-        .merge(prometheus_api())
+        .merge(prometheus_api().layer(middleware::from_fn(rejection::prometheus)))
+        .merge(remote_write::routes())
         .merge(tempo_api())
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::healthz))
@@ -87,7 +86,7 @@ pub fn main(app: &Arc<App>) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(ui::fallback)
         .with_state(Arc::clone(app));
-    let login = Router::new().route("/v1/login", post(auth::login)).with_state(Arc::clone(&app.auth));
+    let login = Router::new().route("/v1/login", post(auth::login)).layer(middleware::from_fn(rejection::own)).with_state(Arc::clone(&app.auth));
     finish(app, routes.merge(login))
 }
 

@@ -22,7 +22,7 @@ use crate::app::{Addresses, App, QUERIES_MAX};
 use crate::config::{ConfigHandle, Loaded};
 use crate::http::auth::{Auth, load_or_create_key};
 use crate::ingest::accept::store_own;
-use crate::ingest::{replay::Replay, scrape};
+use crate::ingest::{replay::Replay, scrape::Scrapes};
 use crate::probes::Probes;
 use crate::reliability::Reliability;
 use crate::router;
@@ -52,42 +52,6 @@ pub struct ServeOptions {
 const SPAN_METRICS_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest a stop waits for requests that are under way.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-
-/// Scrape tasks of the configuration in force.
-#[derive(Debug, Default)]
-struct Scrapes {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-static SCRAPES: OnceLock<Mutex<Scrapes>> = OnceLock::new();
-
-/// Ends the scrapes of the former configuration and begins those of the one in force.
-pub fn restart_scrapes(app: &Arc<App>) {
-    let scrapes = SCRAPES.get_or_init(Mutex::default);
-    let mut running = scrapes.lock();
-    running.stop.cancel();
-    *running = Scrapes::default();
-    let config = app.config.get();
-    app.telemetry.targets.retain(|job, _| config.file.scrape.iter().any(|s| s.job == job));
-    for job in &config.file.scrape {
-        for target in &job.targets {
-            running.tasks.spawn(scrape::run(Arc::clone(app), job.clone(), target.clone(), running.stop.clone()));
-        }
-    }
-}
-
-async fn stop_scrapes() {
-    let Some(scrapes) = SCRAPES.get() else { return };
-    let tasks = {
-        let running = scrapes.lock();
-        running.stop.cancel();
-        running.tasks.close();
-        running.tasks.clone()
-    };
-    // Each writes the end of its series.
-    let _ = tokio::time::timeout(Duration::from_secs(3), tasks.wait()).await;
-}
 
 fn store_options(options: &ServeOptions, config: &Loaded) -> StoreOptions {
     let days = |days: u64| Duration::from_secs(days.saturating_mul(86_400));
@@ -171,6 +135,8 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         addresses: OnceLock::new(),
         query_limits,
         query_permits: Arc::new(Semaphore::new(QUERIES_MAX)),
+        drill_permit: Arc::new(Semaphore::new(1)),
+        scrapes: Scrapes::default(),
         config: ConfigHandle::new(config),
     });
     let stop = CancellationToken::new();
@@ -189,6 +155,10 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
     tracing::info!(http = addresses.http, otlp_http = addresses.otlp_http, otlp_grpc = addresses.otlp_grpc, data = %options.data.display(), "listening");
     let _ = app.addresses.set(addresses);
 
+    app.store.run_background();
+    // Whoever reaches a port finds the rules in force.
+    tasks.spawn(Reliability::run(Arc::clone(&app), stop.clone()));
+    app.reliability.configure(&app).await;
     tasks.spawn(listen(main, router::main(&app), stop.clone()));
     if let Some(listener) = otlp_http {
         tasks.spawn(listen(listener, router::otlp_http(&app), stop.clone()));
@@ -196,10 +166,9 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
     if let Some(listener) = otlp_grpc {
         tasks.spawn(listen(listener, router::otlp_grpc(&app), stop.clone()));
     }
-    app.store.run_background();
-    tasks.spawn(Reliability::run(Arc::clone(&app), stop.clone()));
+    tokio::spawn(crate::drill::resume(Arc::clone(&app)));
     tasks.spawn(write_span_metrics(Arc::clone(&app), stop.clone()));
-    restart_scrapes(&app);
+    app.scrapes.restart(&app);
     Probes::restart(&app);
     Ok(Server { app, stop, tasks })
 }
@@ -216,7 +185,7 @@ impl Server {
     /// When the last flush fails; the write-ahead log then still holds the rows.
     pub async fn stop(self) -> anyhow::Result<()> {
         tracing::info!("stopping: draining requests");
-        tokio::join!(stop_scrapes(), self.app.probes.stop());
+        tokio::join!(self.app.scrapes.stop(), self.app.probes.stop());
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {

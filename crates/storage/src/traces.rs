@@ -30,7 +30,7 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use skopos_model::{SpanBatch, TraceId};
 use skopos_query::filter::Filter;
-use skopos_query::traces::{EdgeRow, RedRow, SpanRow, TraceSearch, TraceStore, TraceSummary};
+use skopos_query::traces::{EdgeRow, RedRow, ServiceVersion, SpanRow, TraceSearch, TraceStore, TraceSummary};
 use skopos_query::{QueryContext, QueryError, TimeRange};
 
 use crate::blob::Blobs;
@@ -142,7 +142,7 @@ impl TraceStore for SpansTable {
         edges::edges(&self.head.snapshot(), &self.files, range, service, ctx).map_err(query_error)
     }
 
-    fn versions(&self, range: TimeRange, service: &str, ctx: &QueryContext) -> Result<Vec<(String, i64, i64)>, QueryError> {
+    fn versions(&self, range: TimeRange, service: Option<&str>, ctx: &QueryContext) -> Result<Vec<ServiceVersion>, QueryError> {
         red::versions(&self.head.snapshot(), &self.files, range, service, ctx).map_err(query_error)
     }
 }

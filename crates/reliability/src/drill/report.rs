@@ -74,13 +74,16 @@ pub struct DrillReport {
 }
 
 pub(super) fn build(drill: &Drill) -> DrillReport {
-    let injected = drill.at(HopKind::Inject);
+    let injected = drill.injected();
     let seconds = |from: i64, to: i64| (to - from) as f64 / 1_000.0;
     let after = |kind: HopKind| Some(seconds(injected?, drill.at(kind)?));
     let mut hops = Vec::new();
     let mut last = drill.started;
-    for (hop, reached) in drill.scenario().map(|s| s.hops).unwrap_or_default().iter().zip(&drill.reached) {
-        let at = reached.as_ref().map(|(at, _, _)| *at);
+    // Why it failed belongs to the hop that was waited for.
+    let mut failure = drill.failure.clone();
+    for hop in drill.hops() {
+        let reached = drill.reached.get(&hop.kind);
+        let at = reached.map(|r| r.at);
         // A hop seen late may have happened before its predecessor (a step that runs as the alert fires).
         let ok = at.is_some_and(|at| at - last <= hop.deadline_ms);
         last = at.map_or(last, |at| at.max(last));
@@ -92,8 +95,8 @@ pub(super) fn build(drill: &Drill) -> DrillReport {
             seconds: at.map(|at| seconds(origin, at)),
             deadline_seconds: hop.deadline_ms as f64 / 1_000.0,
             ok,
-            evidence: reached.as_ref().map(|(_, evidence, _)| evidence.clone()).unwrap_or_default(),
-            link: reached.as_ref().and_then(|(_, _, link)| link.clone()),
+            evidence: reached.map_or_else(|| failure.take().unwrap_or_default(), |r| r.evidence.clone()),
+            link: reached.and_then(|r| r.link.clone()),
         });
     }
     let outcome = match (drill.finished, &drill.failure) {
@@ -113,7 +116,7 @@ pub(super) fn build(drill: &Drill) -> DrillReport {
         time_to_resolve_seconds: after(HopKind::Resolved),
         hops,
         alert: drill.alert.clone(),
-        runbook: drill.runbook.clone(),
+        runbook: drill.scenario().map(|s| s.runbook.to_owned()),
         trace_id: drill.trace_id.clone(),
         failure: drill.failure.clone(),
     }

@@ -63,17 +63,39 @@ pub struct Hop {
     pub deadline_ms: i64,
 }
 
-/// A drill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A drill. One row makes it known to the API, the command line and the page.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scenario {
     /// Name on the command line.
     pub name: &'static str,
-    /// For people.
-    pub title: &'static str,
-    /// Service the fault is injected into.
-    pub service: &'static str,
-    /// Alerts that may answer; the first that fires after the injection counts.
-    pub alerts: &'static [&'static str],
+    /// What is rehearsed, in a sentence.
+    pub summary: &'static str,
+    /// Registered action that injects and, with the other value, stops the failure.
+    pub action: &'static str,
+    /// The flag it sets.
+    pub flag: &'static str,
+    /// Alert that has to fire, and its severity.
+    pub alert: &'static str,
+    /// Severity of the alert: an SLO's ticket does not answer for its page.
+    pub severity: &'static str,
+    /// Runbook that resolves it.
+    pub runbook: &'static str,
+    /// Its step that is true while the failure lasts.
+    pub verify: &'static str,
+    /// Its step that stops the failure.
+    pub mitigate: &'static str,
+    /// Its step that undoes the mitigation.
+    pub rollback: &'static str,
+    /// PromQL that is above its limit while the failure lasts.
+    pub symptom: &'static str,
+    /// The limit.
+    pub limit: f64,
+    /// PromQL that has an element while there is traffic: without failures the symptom may have none.
+    pub traffic: &'static str,
+    /// Filter of traces that show the cause.
+    pub trace: &'static str,
+    /// What such a trace shows.
+    pub trace_evidence: &'static str,
     /// Hops in order.
     pub hops: &'static [Hop],
 }
@@ -82,21 +104,35 @@ const fn hop(kind: HopKind, title: &'static str, seconds: i64) -> Hop {
     Hop { kind, title, deadline_ms: seconds * 1_000 }
 }
 
+const ORDERS_TRAFFIC: &str = r#"sum(rate(http_requests_total{job="orders"}[30s])) > 0"#;
+
 /// All drills. Deadlines suit the short window table of the demo, with room for a busy machine of two cores.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "orders-error-10pct",
-        title: "10 % of the Orders API's requests fail",
-        service: "orders-api",
-        alerts: &["Orders API SLO burn", "Orders error rate"],
+        summary: "one request in ten to the Orders API fails",
+        action: "orders-flag",
+        flag: "new-pricing",
+        alert: "Orders API SLO burn",
+        severity: "page",
+        runbook: "orders-api-slo-burn",
+        verify: "err-ratio",
+        mitigate: "disable-new-pricing",
+        rollback: "enable-new-pricing",
+        symptom: r#"sum(rate(http_requests_total{job="orders",status=~"5.."}[30s])) / sum(rate(http_requests_total{job="orders"}[30s]))"#,
+        limit: 0.01,
+        traffic: ORDERS_TRAFFIC,
+        trace: "service:orders-api status:error",
+        trace_evidence: "a failing request's trace",
         hops: &[
-            hop(HopKind::Baseline, "Service is healthy", 180),
-            hop(HopKind::Inject, "10 % errors injected", 30),
-            hop(HopKind::Pending, "Alert condition holds", 120),
-            hop(HopKind::Firing, "Alert fires", 120),
+            hop(HopKind::Baseline, "Clean baseline", 180),
+            hop(HopKind::Inject, "Failure injected", 30),
+            hop(HopKind::Pending, "Alert is pending or firing", 180),
+            hop(HopKind::Firing, "Alert fires", 240),
             hop(HopKind::Delivered, "Page delivered with its runbook", 60),
             hop(HopKind::Verified, "Verify step is true by itself", 60),
-            hop(HopKind::Mitigated, "Mitigation run", 60),
+            hop(HopKind::Trace, "A trace shows the cause", 60),
+            hop(HopKind::Mitigated, "Mitigation run from the runbook", 60),
             hop(HopKind::Stopped, "Errors stop", 120),
             hop(HopKind::Resolved, "Alert resolved", 300),
             hop(HopKind::ResolvedDelivered, "Resolution delivered", 120),
@@ -105,18 +141,29 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "orders-slow-db",
-        title: "The Orders API's database is slow",
-        service: "orders-api",
-        alerts: &["High latency on GET /orders"],
+        summary: "GET /orders reads by a slow query",
+        action: "orders-flag",
+        flag: "order-history",
+        alert: "High latency on GET /orders",
+        severity: "warning",
+        runbook: "orders-high-latency",
+        verify: "p95",
+        mitigate: "disable-order-history",
+        rollback: "enable-order-history",
+        symptom: r#"histogram_quantile(0.95, sum by (le) (rate(http_server_request_duration_seconds_bucket{job="orders",http_request_method="GET",http_route="/orders"}[30s])))"#,
+        limit: 0.3,
+        traffic: ORDERS_TRAFFIC,
+        trace: r#"service:orders-api name:"SELECT orders" dur:>300ms"#,
+        trace_evidence: "the slow database span",
         hops: &[
-            hop(HopKind::Baseline, "Service is healthy", 180),
-            hop(HopKind::Inject, "Slow database injected", 30),
-            hop(HopKind::Pending, "Alert condition holds", 120),
-            hop(HopKind::Firing, "Alert fires", 120),
+            hop(HopKind::Baseline, "Clean baseline", 180),
+            hop(HopKind::Inject, "Slow database query injected", 30),
+            hop(HopKind::Pending, "Alert is pending or firing", 180),
+            hop(HopKind::Firing, "Alert fires", 240),
             hop(HopKind::Delivered, "Warning delivered with its runbook", 60),
             hop(HopKind::Verified, "Verify step is true by itself", 60),
-            hop(HopKind::Trace, "Trace shows the slow database span", 60),
-            hop(HopKind::Mitigated, "Mitigation run", 60),
+            hop(HopKind::Trace, "A trace shows the slow database span", 60),
+            hop(HopKind::Mitigated, "Mitigation run from the runbook", 60),
             hop(HopKind::Stopped, "Latency is back", 120),
             hop(HopKind::Resolved, "Alert resolved", 300),
             hop(HopKind::ResolvedDelivered, "Resolution delivered", 120),

@@ -307,15 +307,40 @@ fn the_loop_closes_through_the_runbook() {
     world.perform(effects);
     assert!(matches!(preview, StepStart::Result(r) if r.verdict == Verdict::DryRun));
     let detail = world.engine.runbook_detail("orders-api-slo-burn", world.now).expect("known");
-    assert_eq!(detail["steps"][0]["on_true"], "disable-flag");
-    assert_eq!(detail["runs"][0]["steps_done"], 2);
-    assert_eq!(world.engine.run_view(&run.id).expect("known")["results"][1]["verdict"], "done");
+    assert_eq!(detail.steps[0].on_true.as_deref(), Some("disable-flag"));
+    assert_eq!((detail.runs[0].steps_done, detail.runs[0].state, detail.runs[0].stopped), (2, "open", false));
+    assert_eq!(world.engine.run_view(&run.id).expect("known").results[1].verdict, Verdict::Done);
     assert!(world.documents.contains_key(&(DocumentKind::Run, run.id.clone())));
     let kinds: Vec<&str> = world.journal.iter().map(|e| e.kind.as_str()).collect();
     for kind in ["pending", "firing", "run_opened", "step", "delivered", "resolved"] {
         assert!(kinds.contains(&kind), "{kind} is on the timeline: {kinds:?}");
     }
     assert_eq!(world.engine.rule_views()[0].rules[0].health, RuleHealth::Ok);
+    let rules = world.engine.prometheus_rules();
+    assert_eq!((&rules["groups"][0]["rules"][0]["health"], &rules["groups"][0]["rules"][0]["duration"]), (&"ok".into(), &60.0.into()));
+    assert_eq!(world.engine.prometheus_alerts()["alerts"].as_array().map(Vec::len), Some(0), "resolved ones are Prometheus' no longer");
+}
+
+/// The budget's course begins with the first event and has a point for every step, however coarse the counts are kept.
+#[test]
+fn the_budgets_course_begins_with_the_first_event() {
+    let start = 2 * HOUR;
+    let mut world = World::new(options(15_000), 0, burst(0.1, start + 10 * MINUTE, start + 20 * MINUTE));
+    world.now = start;
+    world.history(start - MINUTE);
+    world.load(EngineConfig { slos: vec![slo("")], ..EngineConfig::default() });
+    world.run(start + 30 * MINUTE);
+    let first = world.engine.slo_counts("orders").and_then(crate::slo::SloCounts::first).expect("counted");
+    let (from, left) = world.engine.budget_course("orders", 0, world.now, 30_000, world.now).expect("counted");
+    assert!(from > first && from - first <= 30_000, "{from} after {first}");
+    assert_eq!(left.len() as i64, (world.now - from) / 30_000 + 1);
+    assert_eq!(left[0], Some(1.0), "nothing was spent yet");
+    let changes = left.windows(2).filter(|w| w[0] != w[1]).count();
+    assert!(changes >= 30, "a slope and no stairs of five minutes: {left:?}");
+    let view = world.engine.slo_view("orders", world.now).expect("known");
+    let last = left.last().copied().flatten().expect("a number");
+    assert!((last - view.summary.budget_remaining.expect("counted")).abs() < 1e-9, "{last} and {view:?}");
+    assert_eq!(view.windows.iter().filter(|w| w.severity == "page").count(), 2);
 }
 
 /// Restarts and an absent receiver at seeded moments: one page, one resolution, nothing lost, nothing twice.

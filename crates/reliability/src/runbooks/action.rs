@@ -1,6 +1,7 @@
 //! Actions the operator registered: the only way a runbook changes anything.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,6 +67,8 @@ pub struct ActionConfig {
     pub method: Option<String>,
     /// Headers, as for authentication.
     pub headers: BTreeMap<String, String>,
+    /// File with a token that whoever sends the request adds as `Authorization: Bearer …`.
+    pub token_file: Option<PathBuf>,
     /// JSON body; texts that are `{{parameter}}` become the parameter. None for all parameters as an object.
     pub body: Option<Value>,
     /// Parameters by name.

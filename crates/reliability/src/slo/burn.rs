@@ -38,7 +38,12 @@ fn rule(slo: &Slo, severity: &str) -> Rule {
     let pair = |w: &&BurnWindow| {
         let k = number(w.factor);
         let long = format_duration(w.long_ms);
-        format!("label_replace(({} > {k}) and ({} > {k}), \"{LONG_WINDOW}\", \"{long}\", \"\", \"\")", burn(w.long_ms), burn(w.short_ms))
+        // A line for each part: people read it on the alert's page.
+        format!(
+            "label_replace(\n  ({} > {k})\n  and\n  ({} > {k}),\n  \"{LONG_WINDOW}\", \"{long}\", \"\", \"\"\n)",
+            burn(w.long_ms),
+            burn(w.short_ms)
+        )
     };
     let expr = windows.iter().map(pair).collect::<Vec<_>>().join("\nor\n");
     let mut labels: BTreeMap<String, Template> = BTreeMap::new();

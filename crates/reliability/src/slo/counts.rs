@@ -51,6 +51,17 @@ impl SloCounts {
         self.buckets.range(start..end).fold(EventCount::default(), |sum, (_, c)| EventCount { bad: sum.bad + c.bad, total: sum.total + c.total })
     }
 
+    /// Sum from `start` up to the moment `at`. Of the bucket that `at` lies in the part before it counts, as if its events
+    /// had come evenly; `now` says how far the last bucket has been counted.
+    pub fn until(&self, start: i64, at: i64, now: i64) -> EventCount {
+        let bucket = Self::bucket(at);
+        let sum = self.window(start, bucket);
+        let Some(part) = self.buckets.get(&bucket).filter(|_| bucket >= start) else { return sum };
+        let counted = (now.min(bucket + BUCKET_MS) - bucket).max(1);
+        let share = ((at - bucket) as f64 / counted as f64).clamp(0.0, 1.0);
+        EventCount { bad: sum.bad + share * part.bad, total: sum.total + share * part.total }
+    }
+
     /// Drops buckets that start before `start`; returns them.
     pub fn forget_before(&mut self, start: i64) -> Vec<i64> {
         let kept = self.buckets.split_off(&start);
@@ -81,6 +92,11 @@ mod tests {
         assert_eq!(counts.window(2 * BUCKET_MS, 9 * BUCKET_MS).ratio(), None);
         counts.set(BUCKET_MS + 1, EventCount { bad: 90.0, total: 900.0 });
         assert_eq!(counts.window(0, 2 * BUCKET_MS).ratio(), Some(0.1));
+        // Half of the second bucket; all of it when nothing later has been counted.
+        let half = BUCKET_MS + BUCKET_MS / 2;
+        assert_eq!(counts.until(0, half, 9 * BUCKET_MS), EventCount { bad: 55.0, total: 550.0 });
+        assert_eq!(counts.until(0, half, half), EventCount { bad: 100.0, total: 1_000.0 });
+        assert_eq!(counts.until(BUCKET_MS, BUCKET_MS, half).total, 0.0);
         assert_eq!(counts.forget_before(BUCKET_MS), [0]);
         assert_eq!(counts.first(), Some(BUCKET_MS));
         counts.set(0, EventCount { bad: f64::NAN, total: 1.0 });

@@ -604,13 +604,33 @@ spec:
         }
         expect![[r#"
             Orders API SLO burn {"service": "orders-api", "severity": "page", "slo": "orders-availability"}
-            label_replace((((sum(rate(http_requests_total{job="orders",status=~"5.."}[1h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[1h])) > 0)) / 0.001 > 14.4) and (((sum(rate(http_requests_total{job="orders",status=~"5.."}[5m])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[5m])) > 0)) / 0.001 > 14.4), "long_window", "1h", "", "")
+            label_replace(
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[1h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[1h])) > 0)) / 0.001 > 14.4)
+              and
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[5m])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[5m])) > 0)) / 0.001 > 14.4),
+              "long_window", "1h", "", ""
+            )
             or
-            label_replace((((sum(rate(http_requests_total{job="orders",status=~"5.."}[6h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[6h])) > 0)) / 0.001 > 6) and (((sum(rate(http_requests_total{job="orders",status=~"5.."}[30m])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[30m])) > 0)) / 0.001 > 6), "long_window", "6h", "", "")
+            label_replace(
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[6h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[6h])) > 0)) / 0.001 > 6)
+              and
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[30m])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[30m])) > 0)) / 0.001 > 6),
+              "long_window", "6h", "", ""
+            )
             Orders API SLO burn {"service": "orders-api", "severity": "ticket", "slo": "orders-availability"}
-            label_replace((((sum(rate(http_requests_total{job="orders",status=~"5.."}[1d])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[1d])) > 0)) / 0.001 > 3) and (((sum(rate(http_requests_total{job="orders",status=~"5.."}[2h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[2h])) > 0)) / 0.001 > 3), "long_window", "1d", "", "")
+            label_replace(
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[1d])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[1d])) > 0)) / 0.001 > 3)
+              and
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[2h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[2h])) > 0)) / 0.001 > 3),
+              "long_window", "1d", "", ""
+            )
             or
-            label_replace((((sum(rate(http_requests_total{job="orders",status=~"5.."}[3d])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[3d])) > 0)) / 0.001 > 1) and (((sum(rate(http_requests_total{job="orders",status=~"5.."}[6h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[6h])) > 0)) / 0.001 > 1), "long_window", "3d", "", "")
+            label_replace(
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[3d])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[3d])) > 0)) / 0.001 > 1)
+              and
+              (((sum(rate(http_requests_total{job="orders",status=~"5.."}[6h])) or vector(0)) / (sum(rate(http_requests_total{job="orders"}[6h])) > 0)) / 0.001 > 1),
+              "long_window", "3d", "", ""
+            )
         "#]].assert_eq(&printed);
     }
 

@@ -69,11 +69,10 @@ pub async fn correlate(State(app): State<Arc<App>>, Query(params): Query<Correla
         })
         .await?;
     let (mut deploys, mut alerts, mut runbooks) = (Vec::new(), Vec::new(), Vec::new());
-    let values = |v: Value| v.as_array().cloned().unwrap_or_default();
     for service in &services {
         deploys.extend(markers(&app, range, Some(service)).await?);
-        alerts.extend(values(app.reliability.alerts_of(Some(service))));
-        runbooks.extend(values(app.reliability.runbooks_of(Some(service), app.clock.now_millis())));
+        alerts.extend(app.reliability.alerts_of(Some(service)));
+        runbooks.extend(app.reliability.runbooks_of(Some(service)));
     }
     Ok(Json(json!({
         "trace": trace, "log_count": log_count, "logs_query": logs_query, "services": services, "exemplar_metrics": exemplars,

@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use skopos_query::TimeRange;
-use skopos_storage::Expect;
+use skopos_query::traces::ServiceVersion;
+use skopos_storage::{Expect, JournalQuery, StateError, StateWrite};
 
 use super::params::RangeParams;
 use crate::app::App;
@@ -37,6 +38,8 @@ impl Marker {
 }
 
 const KINDS: [&str; 7] = ["deploy", "rollback", "flag", "config", "scale", "migration", "note"];
+/// Kind of the journal's entries and of the documents that know their keys.
+const EVENT: &str = "event";
 /// A posted deploy and one seen in the telemetry within this are the same (10 minutes, nanoseconds).
 const SAME_DEPLOY: i64 = 600_000_000_000;
 /// Most events of an answer.
@@ -89,14 +92,19 @@ pub async fn post(State(app): State<Arc<App>>, Json(event): Json<NewEvent>) -> A
     let start = read("start", &event.start)?.unwrap_or(now);
     let end = read("end", &event.end)?;
     let key = event.dedup_key.clone().unwrap_or_else(|| format!("{start}-{:08x}", fastrand::u32(..)));
-    if app.store.state().get("event", &key).await?.is_some() {
-        return Ok((StatusCode::OK, Json(json!({"id": key, "created": false}))));
+    let mut body = serde_json::to_value(&event).map_err(|e| ApiError::internal(e.to_string()))?;
+    body["start"] = json!(start.to_string());
+    body["end"] = json!(end.map(|e| e.to_string()));
+    // The journal finds it by time, the document says that it is known; both or neither.
+    let writes = vec![
+        StateWrite::Put { kind: EVENT.to_owned(), key: key.clone(), body: json!({"at": start.to_string()}), expect: Expect::Absent },
+        StateWrite::Journal { kind: EVENT.to_owned(), reference: event.service, at: start, body },
+    ];
+    match app.store.state().commit(writes, now).await {
+        Ok(_) => Ok((StatusCode::CREATED, Json(json!({"id": key, "created": true})))),
+        Err(StateError::Conflict { .. }) => Ok((StatusCode::OK, Json(json!({"id": key, "created": false})))),
+        Err(error) => Err(error.into()),
     }
-    let mut document = serde_json::to_value(&event).map_err(|e| ApiError::internal(e.to_string()))?;
-    document["start"] = json!(start.to_string());
-    document["end"] = json!(end.map(|e| e.to_string()));
-    app.store.state().put("event", &key, document, Expect::Any, now).await?;
-    Ok((StatusCode::CREATED, Json(json!({"id": key, "created": true}))))
 }
 
 /// Posted events and deploys seen in the telemetry, oldest first.
@@ -105,28 +113,31 @@ pub async fn post(State(app): State<Arc<App>>, Json(event): Json<NewEvent>) -> A
 /// When the store cannot be read.
 pub async fn markers(app: &Arc<App>, range: TimeRange, service: Option<&str>) -> ApiResult<Vec<Marker>> {
     let mut out: Vec<Marker> = Vec::new();
-    for document in app.store.state().list("event").await? {
-        let text = |key: &str| document.body.get(key).and_then(Value::as_str).map(str::to_owned);
-        let Some(start) = text("start").and_then(|s| s.parse::<i64>().ok()) else { continue };
-        let of = text("service").unwrap_or_default();
-        if !range.contains(start) || service.is_some_and(|s| s != of) {
-            continue;
-        }
+    let query = JournalQuery {
+        kind: Some(EVENT.to_owned()),
+        reference: service.map(str::to_owned),
+        from: range.start,
+        until: range.end,
+        limit: EVENTS_MAX as u32,
+        backward: true,
+        ..JournalQuery::default()
+    };
+    for entry in app.store.state().journal(query).await? {
+        let text = |key: &str| entry.body.get(key).and_then(Value::as_str).map(str::to_owned);
         let kind = text("kind").unwrap_or_default();
         let version = text("version");
         let title = match (&version, kind.as_str()) {
             (Some(v), "deploy" | "rollback") => format!("{kind} {v}"),
-            _ => document.body.pointer("/attributes/title").and_then(Value::as_str).map_or_else(|| kind.clone(), str::to_owned),
+            _ => entry.body.pointer("/attributes/title").and_then(Value::as_str).map_or_else(|| kind.clone(), str::to_owned),
         };
-        let attributes = document.body.get("attributes").and_then(Value::as_object).cloned().unwrap_or_default();
-        out.push(Marker { time: start.to_string(), end: text("end"), kind, service: of, title, version, attributes });
+        let attributes = entry.body.get("attributes").and_then(Value::as_object).cloned().unwrap_or_default();
+        out.push(Marker { time: entry.at.to_string(), end: text("end"), kind, service: entry.reference, title, version, attributes });
     }
     if let Some(service) = service {
         let name = service.to_owned();
-        let (versions, _) = app.query(move |app, ctx| app.store.traces().versions(range, &name, ctx)).await?;
+        let (versions, _) = app.query(move |app, ctx| app.store.traces().versions(range, Some(&name), ctx)).await?;
         // The version that was there first was not deployed in this range.
-        let first = versions.iter().map(|v| v.1).min();
-        for (version, seen, _) in versions.into_iter().filter(|v| Some(v.1) != first && !v.0.is_empty()) {
+        for ServiceVersion { version, first: seen, .. } in versions.into_iter().skip(1) {
             let known =
                 out.iter().any(|m| m.kind == "deploy" && m.version.as_ref() == Some(&version) && (m.time_nanos() - seen).abs() <= SAME_DEPLOY);
             if !known {

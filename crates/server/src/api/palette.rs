@@ -31,14 +31,14 @@ pub async fn search(State(app): State<Arc<App>>, Query(params): Query<PalettePar
     if wanted.len() == 32 && wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
         items.push(json!({"kind": "trace", "id": wanted, "title": format!("Trace {}", &wanted[..8]), "subtitle": "open by id", "href": format!("/traces/{wanted}")}));
     }
-    let text = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
     let hit = |texts: &[&str]| wanted.is_empty() || texts.iter().any(|t| t.to_lowercase().contains(&wanted));
-    let rows = |v: Value| v.as_array().cloned().unwrap_or_default();
-    for alert in rows(app.reliability.alerts_of(None)).iter().filter(|a| a["state"] == "firing") {
-        let (name, service) = (text(alert, "name"), text(alert, "service"));
-        if hit(&[&name, &service]) {
-            let id = text(alert, "fingerprint");
-            items.push(json!({"kind": "alert", "id": id, "title": name, "subtitle": format!("firing · {service}"), "href": format!("/alerts/{id}")}));
+    for alert in app.reliability.alerts_of(None).into_iter().filter(skopos_reliability::view::AlertView::is_firing) {
+        let service = alert.service.unwrap_or_default();
+        if hit(&[&alert.name, &service]) {
+            let id = alert.fingerprint;
+            items.push(
+                json!({"kind": "alert", "id": id, "title": alert.name, "subtitle": format!("firing · {service}"), "href": format!("/alerts/{id}")}),
+            );
         }
     }
     let range = TimeRange { start: app.clock.now_nanos() - 86_400_000_000_000, end: i64::MAX };
@@ -55,14 +55,11 @@ pub async fn search(State(app): State<Arc<App>>, Query(params): Query<PalettePar
     for name in services.iter().filter(|n| hit(&[n])) {
         items.push(json!({"kind": "service", "id": name, "title": name, "subtitle": "service", "href": format!("/services/{name}")}));
     }
-    for (kind, list, href) in
-        [("runbook", app.reliability.runbooks_of(None, app.clock.now_millis()), "/runbooks/"), ("slo", app.reliability.slos_of(None), "/slos/")]
-    {
-        for one in rows(list) {
-            let (id, title) = (text(&one, "id"), text(&one, "title"));
-            if hit(&[&id, &title]) {
-                items.push(json!({"kind": kind, "id": id, "title": title, "subtitle": kind, "href": format!("{href}{id}")}));
-            }
+    let runbooks = app.reliability.runbooks_of(None).into_iter().map(|r| ("runbook", "runbooks", r.id, r.title));
+    let slos = app.reliability.slos_of(None).into_iter().map(|s| ("slo", "slos", s.id, s.title));
+    for (kind, page, id, title) in runbooks.chain(slos) {
+        if hit(&[&id, &title]) {
+            items.push(json!({"kind": kind, "id": id, "title": title, "subtitle": kind, "href": format!("/{page}/{id}")}));
         }
     }
     items.truncate(ITEMS_MAX);

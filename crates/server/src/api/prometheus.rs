@@ -57,7 +57,13 @@ impl From<QueryError> for PromError {
 
 impl From<ApiError> for PromError {
     fn from(error: ApiError) -> Self {
-        Self { status: error.status, kind: "unavailable", message: error.message, at: error.at }
+        let kind = match error.status {
+            StatusCode::NOT_FOUND => "not_found",
+            status if status.is_client_error() => "bad_data",
+            StatusCode::INTERNAL_SERVER_ERROR => "internal",
+            _ => "unavailable",
+        };
+        Self { status: error.status, kind, message: error.message, at: error.at }
     }
 }
 
@@ -375,12 +381,12 @@ pub async fn buildinfo() -> Response {
 
 /// `GET /api/v1/rules`
 pub async fn rules(State(app): State<Arc<App>>) -> Response {
-    success(app.reliability.prometheus_rules())
+    success(app.reliability.with_engine(skopos_reliability::engine::Engine::prometheus_rules))
 }
 
 /// `GET /api/v1/alerts`
 pub async fn alerts(State(app): State<Arc<App>>) -> Response {
-    success(app.reliability.prometheus_alerts())
+    success(app.reliability.with_engine(skopos_reliability::engine::Engine::prometheus_alerts))
 }
 
 /// `GET /api/v1/targets`

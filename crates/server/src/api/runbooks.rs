@@ -6,8 +6,9 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use skopos_reliability::runbooks::RunRefusal;
+use skopos_reliability::view::{RunView, RunbookDetailView, StepResultView};
 
 use crate::app::App;
 use crate::http::{ApiError, ApiResult};
@@ -43,13 +44,16 @@ pub struct RunbookParams {
 /// `GET /v1/runbooks`
 #[utoipa::path(get, path = "/v1/runbooks", tag = "runbooks", params(RunbookParams), responses((status = 200, description = "Runbooks, best match first, and paging alerts without one", body = crate::api::shapes::RunbookList)))]
 pub async fn list(State(app): State<Arc<App>>, Query(params): Query<RunbookParams>) -> Json<Value> {
-    Json(app.reliability.runbook_list(&params.q, app.clock.now_millis()))
+    let now = app.clock.now_millis();
+    let (runbooks, missing) = app.reliability.with_engine(|e| (e.runbook_views(&params.q, now), e.alerts_without_runbook()));
+    Json(json!({"runbooks": runbooks, "missing": missing}))
 }
 
 /// `GET /v1/runbooks/{id}`
 #[utoipa::path(get, path = "/v1/runbooks/{id}", tag = "runbooks", params(("id" = String, Path)), responses((status = 200, description = "Sections, steps, runs", body = crate::api::shapes::RunbookDetail), (status = 404, description = "No such runbook")))]
-pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Value>> {
-    app.reliability.runbook_detail(&id, app.clock.now_millis()).map(Json).ok_or_else(|| ApiError::not_found(format!("there is no runbook {id:?}")))
+pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<RunbookDetailView>> {
+    let now = app.clock.now_millis();
+    app.reliability.with_engine(|e| e.runbook_detail(&id, now)).map(Json).ok_or_else(|| ApiError::not_found(format!("there is no runbook {id:?}")))
 }
 
 /// Body of `POST /v1/runbooks/{id}/runs`.
@@ -62,14 +66,14 @@ pub struct NewRun {
 
 /// `POST /v1/runbooks/{id}/runs`
 #[utoipa::path(post, path = "/v1/runbooks/{id}/runs", tag = "runbooks", params(("id" = String, Path)), request_body = NewRun, responses((status = 200, description = "The run", body = crate::api::shapes::RunDetail), (status = 404, description = "No such runbook or alert")))]
-pub async fn start(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap, Json(new): Json<NewRun>) -> ApiResult<Json<Value>> {
+pub async fn start(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap, Json(new): Json<NewRun>) -> ApiResult<Json<RunView>> {
     Ok(Json(Reliability::open_run(&app, &id, new.alert.as_deref(), &actor(&headers)).await?))
 }
 
 /// `GET /v1/runs/{run}`
 #[utoipa::path(get, path = "/v1/runs/{run}", tag = "runbooks", params(("run" = String, Path)), responses((status = 200, description = "Results so far and what is suggested next", body = crate::api::shapes::RunDetail), (status = 404, description = "No such run")))]
-pub async fn run(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Value>> {
-    app.reliability.run_detail(&id).map(Json).ok_or_else(|| ApiError::not_found(format!("there is no run {id:?}")))
+pub async fn run(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<RunView>> {
+    app.reliability.with_engine(|e| e.run_view(&id)).map(Json).ok_or_else(|| ApiError::not_found(format!("there is no run {id:?}")))
 }
 
 /// Body of `POST /v1/runs/{run}/steps/{step}`.
@@ -89,6 +93,6 @@ pub async fn step(
     Path((run, step)): Path<(String, String)>,
     headers: HeaderMap,
     Json(body): Json<StepBody>,
-) -> ApiResult<Json<Value>> {
+) -> ApiResult<Json<StepResultView>> {
     Ok(Json(Reliability::run_step(&app, &run, &step, &actor(&headers), body.confirm.as_deref(), body.dry_run).await?))
 }

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use skopos_model::SpanKind;
 use skopos_query::filter::{Field, Filter};
 use skopos_query::metrics::{MatchOp, Matcher};
-
-use skopos_query::traces::{EdgeRow, RedRow};
+use skopos_query::traces::{EdgeRow, RedRow, ServiceVersion};
 use skopos_query::{QueryContext, QueryError, TimeRange};
+use skopos_reliability::view::{AlertView, RunbookSummaryView, SloSummaryView};
 
 use super::events::{Marker, markers};
 use super::params::{RangeParams, and, equal};
@@ -20,6 +19,7 @@ use crate::app::{App, Cost};
 use crate::frame::{SeriesFrame, run_range};
 use crate::http::{ApiError, ApiResult};
 use crate::probes::{ProbeKind, ProbeView, Verdict};
+use crate::reliability::ServiceFacts;
 
 /// A service's state in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,6 +65,8 @@ pub struct ServiceSummary {
     firing: usize,
     last_seen: String,
     spark: Vec<Option<f64>>,
+    #[serde(skip)]
+    facts: ServiceFacts,
 }
 
 /// The list.
@@ -121,12 +123,27 @@ pub fn read_services(
             names.entry(name).or_default();
         }
     }
-    let sparks = sparks(app, range, only, ctx)?;
+    let mut sparks = sparks(app, range, only, ctx)?;
+    let mut newest: BTreeMap<String, ServiceVersion> = BTreeMap::new();
+    for version in traces.versions(range, only, ctx)? {
+        let known = newest.entry(version.service.clone()).or_insert_with(|| version.clone());
+        if version.last > known.last {
+            *known = version;
+        }
+    }
+    let mut facts = app.reliability.service_facts();
     let mut out = Vec::with_capacity(names.len());
     for (name, environments) in names {
         let red = served.iter().find(|r| r.group.first() == Some(&name));
-        let version = traces.versions(range, &name, ctx)?.into_iter().max_by_key(|v| v.2);
-        out.push(summary(app, range, name, environments, red, version, &sparks));
+        let mut summary = ServiceSummary {
+            last_seen: newest.get(&name).map_or(range.end, |v| v.last).to_string(),
+            version: newest.remove(&name).map(|v| v.version),
+            environments,
+            spark: sparks.remove(&name).unwrap_or_default(),
+            ..ServiceSummary::new(&name, facts.remove(&name).unwrap_or_default())
+        };
+        summary.judge(red, range, &app.probes.of(&summary.name));
+        out.push(summary);
     }
     out.sort_by(|a, b| rank(b).cmp(&rank(a)).then(b.error_ratio.unwrap_or(0.0).total_cmp(&a.error_ratio.unwrap_or(0.0))).then(a.name.cmp(&b.name)));
     Ok(out)
@@ -141,39 +158,39 @@ fn rank(service: &ServiceSummary) -> u8 {
     }
 }
 
-fn summary(
-    app: &Arc<App>,
-    range: TimeRange,
-    name: String,
-    environments: Vec<String>,
-    red: Option<&RedRow>,
-    version: Option<(String, i64, i64)>,
-    sparks: &BTreeMap<String, Vec<Option<f64>>>,
-) -> ServiceSummary {
-    let facts = app.reliability.service_facts(&name);
-    let error_ratio = red.map(|r| ratio(r.errors, r.count));
-    let quantile = |i: usize| red.map(|r| r.quantiles[i] as f64 / 1e9);
-    let (health, reason) = judge(&facts, error_ratio, &app.probes.of(&name));
-    ServiceSummary {
-        health,
-        reason,
-        owner: facts.owner,
-        last_seen: version.as_ref().map_or(range.end, |v| v.2).to_string(),
-        version: version.map(|v| v.0).filter(|v| !v.is_empty()),
-        environments,
-        rate: red.map(|r| r.count as f64 / seconds(range)),
-        error_ratio,
-        p50: quantile(0),
-        p95: quantile(1),
-        p99: quantile(2),
-        budget_remaining: facts.budget_remaining,
-        firing: facts.firing.len(),
-        spark: sparks.get(&name).cloned().unwrap_or_default(),
-        name,
+impl ServiceSummary {
+    /// Nothing but what is known of the service besides its telemetry.
+    fn new(name: &str, facts: ServiceFacts) -> Self {
+        Self {
+            name: name.to_owned(),
+            health: Health::Unknown,
+            reason: String::new(),
+            owner: facts.owner.clone(),
+            version: None,
+            environments: Vec::new(),
+            rate: None,
+            error_ratio: None,
+            p50: None,
+            p95: None,
+            p99: None,
+            budget_remaining: facts.budget_remaining,
+            firing: facts.firing.len(),
+            last_seen: String::new(),
+            spark: Vec::new(),
+            facts,
+        }
+    }
+
+    /// Takes the figures of the requests served in a range, and judges by them.
+    fn judge(&mut self, red: Option<&RedRow>, range: TimeRange, probes: &[ProbeView]) {
+        self.rate = red.map(|r| r.count as f64 / seconds(range));
+        self.error_ratio = red.map(|r| ratio(r.errors, r.count));
+        [self.p50, self.p95, self.p99] = [0, 1, 2].map(|i| red.map(|r| r.quantiles[i] as f64 / 1e9));
+        (self.health, self.reason) = judge(&self.facts, self.error_ratio, probes);
     }
 }
 
-fn judge(facts: &crate::reliability::ServiceFacts, error_ratio: Option<f64>, probes: &[ProbeView]) -> (Health, String) {
+fn judge(facts: &ServiceFacts, error_ratio: Option<f64>, probes: &[ProbeView]) -> (Health, String) {
     let mut failing = probes.iter().filter(|p| p.state == Verdict::Down);
     if let Some(page) = facts.firing.iter().find(|a| matches!(a.severity.as_str(), "page" | "critical")) {
         return (Health::Critical, format!("{} is firing", page.name));
@@ -301,9 +318,9 @@ pub struct ServiceDetail {
     dependencies: Vec<Figures>,
     instances: Vec<Instance>,
     deploys: Vec<Marker>,
-    alerts: Value,
-    slos: Value,
-    runbooks: Value,
+    alerts: Vec<AlertView>,
+    slos: Vec<SloSummaryView>,
+    runbooks: Vec<RunbookSummaryView>,
     probes: Vec<ProbeView>,
     stats: Cost,
 }
@@ -317,23 +334,27 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
     let present = TimeRange { start: range.start.max(range.end - PRESENT), end: range.end };
     let (found, stats) = app
         .query(move |app, ctx| {
-            let by_name = |range| read_services(app, range, &params, Some(&service), ctx).map(|all| all.into_iter().find(|s| s.name == service));
-            let Some(mut summary) = by_name(range)? else { return Ok(None) };
-            let now = by_name(present)?;
-            if let Some(now) = &now {
-                summary.health = now.health;
-                summary.reason.clone_from(&now.reason);
-            }
+            let found = read_services(app, range, &params, Some(&service), ctx)?;
+            let Some(mut summary) = found.into_iter().find(|s| s.name == service) else { return Ok(None) };
+            let traces = app.store.traces();
             let own = params.in_environment(and([inbound(), equal(Field::Service, &service)]));
             let by = ["name".to_owned(), "kind".to_owned()];
-            let mut routes = app.store.traces().red(range, &own, &by, ctx)?;
+            let mut routes = traces.red(range, &own, &by, ctx)?;
             routes.sort_by_key(|r| std::cmp::Reverse(r.count));
             routes.truncate(50);
-            let routes_now = app.store.traces().red(present, &own, &by, ctx)?;
-            let edges = app.store.traces().edges(range, Some(&service), ctx)?;
-            let edges_now = app.store.traces().edges(present, Some(&service), ctx)?;
+            let edges = traces.edges(range, Some(&service), ctx)?;
             let mine = params.in_environment(equal(Field::Service, &service));
-            let instances = app.store.traces().red(range, &mine, &["service.instance.id".to_owned(), "service.version".to_owned()], ctx)?;
+            let instances = traces.red(range, &mine, &["service.instance.id".to_owned(), "service.version".to_owned()], ctx)?;
+            let mut now = summary.clone();
+            let (mut routes_now, mut edges_now) = (routes.clone(), edges.clone());
+            if present.start > range.start {
+                let served = traces.red(present, &own, &["service".to_owned()], ctx)?;
+                now.judge(served.first(), present, &app.probes.of(&service));
+                routes_now = traces.red(present, &own, &by, ctx)?;
+                edges_now = traces.edges(present, Some(&service), ctx)?;
+            }
+            summary.health = now.health;
+            summary.reason.clone_from(&now.reason);
             Ok(Some((summary, now, (routes, routes_now), (edges, edges_now), instances)))
         })
         .await?;
@@ -344,10 +365,9 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
     let routes: Vec<Figures> = routes.iter().map(|r| Figures::route(r, range)).collect();
     let mut dependencies: Vec<Figures> = edges.iter().map(|e| Figures::edge(e, &name, range)).collect();
     dependencies.sort_by(|a, b| b.error_ratio.total_cmp(&a.error_ratio).then(b.rate.total_cmp(&a.rate)));
-    let facts = app.reliability.service_facts(&name);
     let routes_now: Vec<Figures> = routes_now.iter().map(|r| Figures::route(r, present)).collect();
     let dependencies_now: Vec<Figures> = edges_now.iter().map(|e| Figures::edge(e, &name, present)).collect();
-    let verdict = verdict(now.as_ref().unwrap_or(&summary), &routes_now, &dependencies_now, &deploys, &facts);
+    let verdict = verdict(&now, &routes_now, &dependencies_now, &deploys);
     let instances = instances
         .iter()
         .filter(|r| r.group.first().is_some_and(|id| !id.is_empty()))
@@ -357,7 +377,7 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
         verdict,
         alerts: app.reliability.alerts_of(Some(&name)),
         slos: app.reliability.slos_of(Some(&name)),
-        runbooks: app.reliability.runbooks_of(Some(&name), app.clock.now_millis()),
+        runbooks: app.reliability.runbooks_of(Some(&name)),
         probes: app.probes.of(&name),
         summary,
         routes,
@@ -369,14 +389,8 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
 }
 
 /// Two sentences on a service's present health: what is wrong and since when, then the most telling fact.
-fn verdict(
-    summary: &ServiceSummary,
-    routes: &[Figures],
-    dependencies: &[Figures],
-    deploys: &[Marker],
-    facts: &crate::reliability::ServiceFacts,
-) -> [String; 2] {
-    let first = match (summary.health, facts.firing.first()) {
+fn verdict(summary: &ServiceSummary, routes: &[Figures], dependencies: &[Figures], deploys: &[Marker]) -> [String; 2] {
+    let first = match (summary.health, summary.facts.firing.first()) {
         (Health::Unknown, _) => format!("{} sends no server spans in this range, so its health cannot be judged.", summary.name),
         (_, Some(alert)) => {
             let ratio = summary.error_ratio.filter(|r| *r > 0.0).map(|r| format!("; {} of requests fail", percent(r))).unwrap_or_default();

@@ -1,13 +1,14 @@
 //! `skopos check`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
-use skopos_reliability::rules::{RuleSource, RunbookFacts, parse_rules};
-use skopos_reliability::runbooks::{Runbook, parse_runbook};
-use skopos_reliability::slo::{SloOptions, parse_slos};
+use skopos_reliability::check::{CheckOptions, FileKind, InputFile, check, detect_kind};
+use skopos_reliability::rules::RuleGroup;
+use skopos_reliability::runbooks::Runbook;
+use skopos_reliability::slo::Slo;
 
 use super::{FINDINGS, USAGE, say};
 use crate::config::{self, Problem};
@@ -39,28 +40,6 @@ pub(crate) struct CheckArgs {
     json: bool,
 }
 
-enum Kind {
-    Runbook,
-    Slo,
-    Rules,
-    Config,
-}
-
-fn kind(path: &Path, text: &str) -> Kind {
-    if path.extension().is_some_and(|e| e == "md") {
-        return Kind::Runbook;
-    }
-    for line in text.lines() {
-        if line.trim_start().trim_start_matches("- ").starts_with("apiVersion:") && line.contains("openslo") {
-            return Kind::Slo;
-        }
-        if line.starts_with("groups:") {
-            return Kind::Rules;
-        }
-    }
-    Kind::Config
-}
-
 pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let mut texts = Vec::new();
     let mut unreadable = false;
@@ -74,38 +53,18 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    // Runbooks first: rules and SLOs refer to them.
-    let mut runbooks: Vec<RunbookFacts> = Vec::new();
     let mut count = [0usize; 4];
-    for (path, text) in texts.iter().filter(|(p, t)| matches!(kind(p, t), Kind::Runbook)) {
-        let (runbook, findings) = parse_runbook(&path.display().to_string(), text, None);
-        runbooks.extend(runbook.iter().map(Runbook::facts));
-        problems.extend(findings.into_iter().map(Problem::from));
-        count[0] += 1;
-    }
-    for (path, text) in &texts {
+    let mut inputs: Vec<InputFile> = Vec::new();
+    for (path, text) in texts {
         let name = path.display().to_string();
-        match kind(path, text) {
-            Kind::Runbook => {}
-            Kind::Slo => {
-                let options = SloOptions { imported: false, retention_ms: None, runbooks: runbooks.clone() };
-                let (slos, findings) = parse_slos(&name, text, &options);
-                count[1] += slos.len();
-                problems.extend(findings.into_iter().map(Problem::from));
-            }
-            Kind::Rules => {
-                let source = if args.native { RuleSource::Native } else { RuleSource::Prometheus };
-                let (groups, findings) = parse_rules(&name, text, source, &runbooks);
-                count[2] += groups.iter().map(|g| g.rules.len()).sum::<usize>();
-                problems.extend(findings.into_iter().map(Problem::from));
-            }
-            Kind::Config => {
+        match detect_kind(&name, &text) {
+            Some(FileKind::PrometheusRules) if args.native => inputs.push(InputFile { path: name, text, kind: FileKind::NativeRules }),
+            Some(kind) => inputs.push(InputFile { path: name, text, kind }),
+            None => {
                 count[3] += 1;
                 match config::load(Some(path), 0, 1) {
                     Ok(loaded) => {
-                        count[0] += loaded.engine.runbooks.len();
-                        count[1] += loaded.engine.slos.len();
-                        count[2] += loaded.engine.groups.iter().map(|g| g.rules.len()).sum::<usize>();
+                        add(&mut count, &loaded.engine.runbooks, &loaded.engine.slos, &loaded.engine.groups);
                         problems.extend(loaded.problems);
                     }
                     Err(more) => problems.extend(more),
@@ -113,6 +72,9 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    let checked = check(&inputs, &CheckOptions::default());
+    add(&mut count, &checked.runbooks, &checked.slos, &checked.groups);
+    problems.extend(checked.findings.into_iter().map(Problem::from));
     let errors = problems.iter().filter(|p| p.is_error()).count();
     if args.json {
         say(serde_json::to_string_pretty(&json!({"problems": problems, "errors": errors}))?);
@@ -136,4 +98,11 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Counts what is sound: runbooks, SLOs, rules.
+fn add(count: &mut [usize; 4], runbooks: &[Runbook], slos: &[Slo], groups: &[RuleGroup]) {
+    count[0] += runbooks.len();
+    count[1] += slos.len();
+    count[2] += groups.iter().map(|g| g.rules.len()).sum::<usize>();
 }

@@ -112,27 +112,29 @@ pub struct ActionConfig {
 }
 
 impl ActionConfig {
-    /// The action as runbooks use it, its token read from its file (relative to `folder`).
-    ///
-    /// # Errors
-    /// When the token's file cannot be read.
-    pub fn registered(&self, folder: &Path) -> Result<skopos_reliability::runbooks::ActionConfig, String> {
-        let mut headers = self.headers.clone();
-        if let Some(file) = &self.token_file {
-            let path = folder.join(file);
-            let token = std::fs::read_to_string(&path).map_err(|e| format!("token_file {} cannot be read: {e}", path.display()))?;
-            headers.insert("Authorization".to_owned(), format!("Bearer {}", token.lines().next().unwrap_or("").trim()));
-        }
-        Ok(skopos_reliability::runbooks::ActionConfig {
+    /// The action as runbooks use it; its token's file is relative to `folder`.
+    pub fn registered(&self, folder: &Path) -> skopos_reliability::runbooks::ActionConfig {
+        skopos_reliability::runbooks::ActionConfig {
             name: self.name.clone(),
             kind: self.kind,
             url: self.url.clone(),
             method: Some(self.method.clone()),
-            headers,
+            headers: self.headers.clone(),
+            token_file: self.token_file.as_ref().map(|file| folder.join(file)),
             body: self.body.clone(),
             parameters: self.parameters.clone(),
-        })
+        }
     }
+}
+
+/// The token of an action: the first line of its file.
+///
+/// # Errors
+/// When the file cannot be read or has no token.
+pub fn read_token(file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("token_file {} cannot be read: {e}", file.display()))?;
+    let token = text.lines().next().unwrap_or("").trim();
+    if token.is_empty() { Err(format!("token_file {} has no token in its first line", file.display())) } else { Ok(token.to_owned()) }
 }
 
 fn yes() -> bool {

@@ -4,13 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use skopos_reliability::check::{CheckOptions, Checked, FileKind, InputFile, check};
 use skopos_reliability::config_error::{Finding, FindingSeverity};
 use skopos_reliability::engine::EngineConfig;
-use skopos_reliability::rules::{RuleSource, RunbookFacts, parse_rules};
-use skopos_reliability::runbooks::{Actions, Runbook, parse_runbook};
-use skopos_reliability::slo::{SloOptions, parse_slos};
+use skopos_reliability::runbooks::Actions;
 
-use super::file::{ActionConfig, ConfigFile, PageContract};
+use super::file::{ActionConfig, ConfigFile, PageContract, read_token};
 use crate::probes::{PROBES_MAX, Probe, Snippet};
 
 /// A configuration in force.
@@ -53,6 +52,12 @@ impl Problem {
         let message = message.into();
         let text = if file.is_empty() { message.clone() } else { format!("{file}: error: {message}") };
         Self { file: file.to_owned(), line: None, severity: FindingSeverity::Error, message, text }
+    }
+
+    /// A warning about a file as a whole.
+    pub fn warning(file: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { file: file.to_owned(), line: None, severity: FindingSeverity::Warning, text: format!("{file}: warning: {message}"), message }
     }
 
     /// Whether the part is refused for it.
@@ -140,9 +145,7 @@ fn files(base: &Path, globs: &[String], what: &str, name: &str, problems: &mut V
                 let before = found.len();
                 found.extend(paths.flatten().take(FILES_MAX));
                 if found.len() == before {
-                    let mut problem = Problem::whole(name, format!("{what}: {pattern} names no file"));
-                    problem.severity = FindingSeverity::Warning;
-                    problems.push(problem);
+                    problems.push(Problem::warning(name, format!("{what}: {pattern} names no file")));
                 }
             }
             Err(error) => problems.push(Problem::whole(name, format!("{what}: {pattern} is no glob: {error}"))),
@@ -175,51 +178,33 @@ fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> 
             Err(error) => problems.push(yaml_problem(&action_file, &error)),
         }
     }
-    let mut wanted = Vec::new();
-    for (folder, action) in configured {
-        match action.registered(&folder) {
-            Ok(action) => wanted.push(action),
-            Err(reason) => problems.push(Problem::whole(&name, format!("actions: `{}`: {reason}", action.name))),
+    let wanted: Vec<_> = configured.iter().map(|(folder, action)| action.registered(folder)).collect();
+    for action in &wanted {
+        // The action stays known, or every runbook that names it would be refused for a file that may come later.
+        if let Some(Err(reason)) = action.token_file.as_deref().map(read_token) {
+            let message = format!("actions: `{}`: {reason}; the action is refused until it is there", action.name);
+            problems.push(Problem::warning(&name, message));
         }
     }
     let (actions, findings) = Actions::new(wanted, &name);
     problems.extend(findings.into_iter().map(Problem::from));
-    let mut runbooks: Vec<Runbook> = Vec::new();
-    for (file, text) in each(&file.runbook_files, "runbook_files", &mut problems) {
-        let (runbook, findings) = parse_runbook(&file, &text, Some(&actions));
-        problems.extend(findings.into_iter().map(Problem::from));
-        match runbook {
-            Some(r) if runbooks.iter().any(|k| k.id == r.id) => {
-                problems.push(Problem::whole(&file, format!("id: a runbook `{}` is loaded already", r.id)))
-            }
-            Some(r) => runbooks.push(r),
-            None => {}
-        }
-    }
-    let facts: Vec<RunbookFacts> = runbooks.iter().map(Runbook::facts).collect();
-    let mut groups = Vec::new();
-    let imported = if file.page_contract == PageContract::Strict { RuleSource::Native } else { RuleSource::Prometheus };
-    for (globs, what, source) in [(&file.rule_files, "rule_files", imported), (&file.native_rule_files, "native_rule_files", RuleSource::Native)] {
-        for (file, text) in each(globs, what, &mut problems) {
-            let (more, findings) = parse_rules(&file, &text, source, &facts);
-            groups.extend(more);
-            problems.extend(findings.into_iter().map(Problem::from));
-        }
+    let mut inputs = Vec::new();
+    for (globs, what, kind) in [
+        (&file.runbook_files, "runbook_files", FileKind::Runbook),
+        (&file.rule_files, "rule_files", FileKind::PrometheusRules),
+        (&file.native_rule_files, "native_rule_files", FileKind::NativeRules),
+        (&file.slo_files, "slo_files", FileKind::Slos),
+    ] {
+        inputs.extend(each(globs, what, &mut problems).into_iter().map(|(path, text)| InputFile { path, text, kind }));
     }
     let days = i64::try_from(file.retention.metrics_days).unwrap_or(i64::MAX / 100_000_000);
-    let options = SloOptions { imported: false, retention_ms: Some(days.saturating_mul(86_400_000)), runbooks: facts };
-    let mut slos: Vec<skopos_reliability::slo::Slo> = Vec::new();
-    for (file, text) in each(&file.slo_files, "slo_files", &mut problems) {
-        let (more, findings) = parse_slos(&file, &text, &options);
-        problems.extend(findings.into_iter().map(Problem::from));
-        for slo in more {
-            if slos.iter().any(|s| s.id == slo.id) {
-                problems.push(Problem::whole(&file, format!("metadata.name: an SLO `{}` is loaded already", slo.id)));
-            } else {
-                slos.push(slo);
-            }
-        }
-    }
+    let options = CheckOptions {
+        strict: file.page_contract == PageContract::Strict,
+        retention_ms: Some(days.saturating_mul(86_400_000)),
+        actions: Some(actions.clone()),
+    };
+    let Checked { groups, slos, runbooks, findings } = check(&inputs, &options);
+    problems.extend(findings.into_iter().map(Problem::from));
     let probes = probes(&file, &base, &name, &mut problems);
     let (routing, findings) = file.notify.compile(&name);
     problems.extend(findings.into_iter().map(Problem::from));
@@ -273,7 +258,7 @@ struct ActionFile {
 mod tests {
     use super::*;
 
-    fn check(text: &str) -> Result<Loaded, Vec<Problem>> {
+    fn read_config(text: &str) -> Result<Loaded, Vec<Problem>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("skopos.yaml");
         std::fs::write(&path, text).unwrap();
@@ -282,7 +267,7 @@ mod tests {
 
     #[test]
     fn typos_are_named_with_line_and_nearest_name() {
-        let problems = check("external_url: http://x\nscrap:\n  - job: a\n").unwrap_err();
+        let problems = read_config("external_url: http://x\nscrap:\n  - job: a\n").unwrap_err();
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].line, Some(2), "{problems:?}");
         assert!(problems[0].message.contains("did you mean `scrape`"), "{problems:?}");
@@ -320,6 +305,22 @@ mod tests {
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].contains("typo.yaml:2") && problems[0].contains("did you mean `httpGet`"), "{problems:?}");
         assert!(problems[1].contains("asked already") && problems[2].contains("`d`: nothing is asked"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_missing_token_leaves_the_action_known() {
+        let action = "actions: [{name: a, kind: webhook, url: 'http://x/', token_file: a.key}]\n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("skopos.yaml");
+        std::fs::write(&path, action).unwrap();
+        let loaded = load(Some(&path), 0, 1).unwrap();
+        assert!(loaded.engine.actions.get("a").is_some());
+        assert!(!loaded.problems[0].is_error() && loaded.problems[0].message.contains("a.key cannot be read"), "{:?}", loaded.problems);
+        std::fs::write(folder.path().join("a.key"), " \n").unwrap();
+        assert!(load(Some(&path), 0, 1).unwrap().problems[0].message.contains("has no token"));
+        std::fs::write(folder.path().join("a.key"), "secret\n").unwrap();
+        assert_eq!(load(Some(&path), 0, 1).unwrap().problems, []);
+        assert_eq!(read_token(&folder.path().join("a.key")).unwrap(), "secret");
     }
 
     #[test]

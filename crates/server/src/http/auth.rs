@@ -17,6 +17,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
+use skopos_ingest::protocols::PROTOCOLS;
+
 use super::ApiError;
 
 const COOKIE: &str = "skopos_session";
@@ -112,16 +114,11 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
-    const FREE: [&str; 16] = [
-        "/v1/logs",
-        "/v1/logs/json",
-        "/v1/traces",
-        "/v1/metrics",
+    const FREE: [&str; 11] = [
         "/v1/sql",
         "/v1/login",
         "/v1/logout",
         "/v1/check",
-        "/api/v1/write",
         "/api/v1/query",
         "/api/v1/query_range",
         "/api/v1/query_exemplars",
@@ -130,7 +127,8 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
         "/api/v1/format_query",
         "/api/v1/parse_query",
     ];
-    *method == Method::POST && (FREE.contains(&path) || path.starts_with("/opentelemetry.proto.collector."))
+    let ingest = || PROTOCOLS.iter().any(|row| row.paths.contains(&path)) || path.starts_with("/opentelemetry.proto.collector.");
+    *method == Method::POST && (FREE.contains(&path) || ingest())
 }
 
 /// Checks `Host`, `Origin` and the key before anything else looks at a request.

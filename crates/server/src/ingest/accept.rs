@@ -10,6 +10,7 @@ use skopos_ingest::{Context, IngestError, Protocol, decode};
 use skopos_model::{Batch, Labels, Rejected, SeriesId, SeriesResolver, Signal};
 use skopos_storage::{AppendError, Encoding, WalPayload};
 
+use super::labelled::Remembering;
 use crate::app::App;
 
 /// Why a request was not stored.
@@ -153,14 +154,31 @@ async fn store(app: &Arc<App>, request: Request) -> Result<Accepted, AcceptError
     let received = app.clock.now_nanos();
     let signal = request.protocol.signal();
     let bytes = request.body.len();
-    let (batch, rejected, changed) = {
+    let (batch, rejected, changed, spelled_out) = {
         let plain = request.encoding.decompress(&request.body, app.ingest_limits.decompressed_bytes_max).map_err(AcceptError::Malformed)?;
         let ctx = Context::new(&app.ingest_limits, received, &app.ingest_cache);
         let run = |series: &mut dyn SeriesResolver| decode(request.protocol, &plain, &request.context, &ctx, series);
         // Only metrics number series, and only they wait for the table of series.
-        let decoded = if signal == Signal::Metrics { app.store.with_resolver(run) } else { run(&mut NoSeries) };
-        let decoded = decoded.map_err(AcceptError::Malformed)?;
-        (decoded.batch, decoded.rejected, decoded.changed)
+        let decoded = if signal == Signal::Metrics {
+            app.store.with_resolver(|series| {
+                let decoded = run(series)?;
+                if decoded.rejected.is_empty() && decoded.changed.is_empty() {
+                    return Ok((decoded, None));
+                }
+                // What is logged then has labels and no numbers. They are read again: only bad requests pay for it.
+                let mut remembering = Remembering::new(series);
+                let decoded = run(&mut remembering)?;
+                let spelled_out = match &decoded.batch {
+                    Batch::Samples(samples) => Some(remembering.spell_out(samples)),
+                    _ => None,
+                };
+                Ok((decoded, spelled_out))
+            })
+        } else {
+            run(&mut NoSeries).map(|decoded| (decoded, None))
+        };
+        let (decoded, spelled_out) = decoded.map_err(AcceptError::Malformed)?;
+        (decoded.batch, decoded.rejected, decoded.changed, spelled_out)
     };
     let rows = batch.rows();
     if let Batch::Spans(spans) = &batch {
@@ -187,8 +205,8 @@ async fn store(app: &Arc<App>, request: Request) -> Result<Accepted, AcceptError
         };
         // What was refused or cut in part may be taken by a later version or another limit: log what was accepted.
         let payload = match (&batch, rejected.is_empty() && changed.is_empty()) {
-            (Batch::Logs(_) | Batch::Spans(_), false) => batch_payload(&batch, received).unwrap_or(payload),
-            _ => payload,
+            (_, true) => payload,
+            (batch, false) => batch_payload(spelled_out.as_ref().unwrap_or(batch), received).unwrap_or(payload),
         };
         app.store.append(payload, batch).await.map_err(AcceptError::Append)?;
     }

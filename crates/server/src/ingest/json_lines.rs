@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use serde_json::json;
 use skopos_ingest::{Encoding, Protocol};
 
 use super::accept::{AcceptError, Request, accept, read_body};
 use crate::app::App;
 use crate::http::ApiError;
+
+/// Its path.
+pub fn routes() -> Router<Arc<App>> {
+    super::paths(Protocol::JsonLines).fold(Router::new(), |routes, path| routes.route(path, post(write)))
+}
 
 /// `POST /v1/logs/json`: one JSON object a line. Lines that are no JSON become plain messages.
 #[utoipa::path(post, path = "/v1/logs/json", tag = "ingest", params(("service" = Option<String>, Query, description = "Service of lines that state none"), ("env" = Option<String>, Query, description = "Environment of lines that state none"), ("version" = Option<String>, Query, description = "Version of lines that state none"), ("host" = Option<String>, Query, description = "Host of lines that state none")), request_body(content = String, content_type = "application/x-ndjson", description = "Lines; identity, gzip or zstd"), responses((status = 200, description = "Stored; `rejected` lists what was not", body = crate::api::shapes::LinesStored), (status = 429, description = "At a limit, try again after Retry-After"), (status = 503, description = "Cannot write now, try again after Retry-After")))]

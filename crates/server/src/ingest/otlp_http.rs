@@ -5,65 +5,58 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use skopos_ingest::otlp::response::{Code, export_json, export_protobuf, status_json, status_protobuf};
-use skopos_ingest::{Encoding, IngestError, Protocol};
+use skopos_ingest::protocols::find;
+use skopos_ingest::{Encoding, Protocol};
 use skopos_model::Signal;
 
 use super::accept::{AcceptError, Request, accept, read_body};
 use crate::app::App;
 
-/// The three paths.
+/// Paths of the three signals.
 pub fn routes() -> Router<Arc<App>> {
-    Router::new().route("/v1/logs", post(logs)).route("/v1/traces", post(traces)).route("/v1/metrics", post(metrics))
+    let signals = [(Protocol::OtlpLogs, post(logs)), (Protocol::OtlpTraces, post(traces)), (Protocol::OtlpMetrics, post(metrics))];
+    signals
+        .into_iter()
+        .fold(Router::new(), |routes, (protocol, handler)| super::paths(protocol).fold(routes, |routes, path| routes.route(path, handler.clone())))
 }
 
 /// `POST /v1/logs`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
 #[utoipa::path(post, path = "/v1/logs", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportLogsServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
-pub(crate) async fn logs(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    export(&app, Signal::Logs, &headers, body).await
+pub(crate) async fn logs(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+    export(&app, uri.path(), Signal::Logs, &headers, body).await
 }
 
 /// `POST /v1/traces`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
 #[utoipa::path(post, path = "/v1/traces", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportTraceServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
-pub(crate) async fn traces(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    export(&app, Signal::Traces, &headers, body).await
+pub(crate) async fn traces(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+    export(&app, uri.path(), Signal::Traces, &headers, body).await
 }
 
 /// `POST /v1/metrics`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
 #[utoipa::path(post, path = "/v1/metrics", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportMetricsServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
-pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    export(&app, Signal::Metrics, &headers, body).await
+pub(crate) async fn metrics(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+    export(&app, uri.path(), Signal::Metrics, &headers, body).await
 }
 
-/// The protocol of a content type: protobuf or JSON; parameters such as `charset` are allowed.
-fn protocol(signal: Signal, content_type: &str) -> Option<Protocol> {
-    let kind = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    Some(match (signal, kind.as_str()) {
-        (Signal::Logs, "application/x-protobuf") => Protocol::OtlpLogs,
-        (Signal::Traces, "application/x-protobuf") => Protocol::OtlpTraces,
-        (Signal::Metrics, "application/x-protobuf") => Protocol::OtlpMetrics,
-        (Signal::Logs, "application/json") => Protocol::OtlpLogsJson,
-        (Signal::Traces, "application/json") => Protocol::OtlpTracesJson,
-        (Signal::Metrics, "application/json") => Protocol::OtlpMetricsJson,
-        _ => return None,
-    })
-}
-
-async fn export(app: &Arc<App>, signal: Signal, headers: &HeaderMap, body: Body) -> Response {
-    let header = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let content_type = header(header::CONTENT_TYPE);
-    let Some(protocol) = protocol(signal, content_type) else {
-        let name = content_type.chars().take(128).collect();
-        let error = IngestError::UnknownContentType { name, known: "application/x-protobuf, application/json".to_owned() };
-        app.telemetry.ingest.refused(signal, "unsupported");
-        return refuse(&AcceptError::Malformed(error), false);
+async fn export(app: &Arc<App>, path: &str, signal: Signal, headers: &HeaderMap, body: Body) -> Response {
+    let header = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    // The specification has every sender state it: what comes without one is not guessed at.
+    let content_type = header(header::CONTENT_TYPE).filter(|kind| !kind.is_empty()).unwrap_or("none");
+    let protocol = match find(path, Some(content_type)) {
+        Ok(Some(row)) => row.protocol,
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
+        Err(error) => {
+            app.telemetry.ingest.refused(signal, "unsupported");
+            return refuse(&AcceptError::Malformed(error), false);
+        }
     };
     let json = matches!(protocol, Protocol::OtlpLogsJson | Protocol::OtlpTracesJson | Protocol::OtlpMetricsJson);
     let stored = async {
-        let encoding = Encoding::from_header(Some(header(header::CONTENT_ENCODING))).map_err(AcceptError::Malformed)?;
+        let encoding = Encoding::from_header(header(header::CONTENT_ENCODING)).map_err(AcceptError::Malformed)?;
         let body = read_body(body, app.ingest_limits.body_bytes_max).await?;
         accept(app, Request { protocol, encoding, context: String::new(), body }).await
     };

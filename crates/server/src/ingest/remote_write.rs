@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use skopos_ingest::protocols::find;
 use skopos_ingest::{Encoding, Protocol};
 
 use super::accept::{AcceptError, Request, accept, read_body};
 use crate::app::App;
+
+/// Its path.
+pub fn routes() -> Router<Arc<App>> {
+    super::paths(Protocol::RemoteWrite).fold(Router::new(), |routes, path| routes.route(path, post(write)))
+}
 
 /// `POST /api/v1/write`
 ///
@@ -18,8 +26,8 @@ use crate::app::App;
 pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
     let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_ascii_lowercase();
     let (kind, encoding) = (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
-    if !kind.is_empty() && !kind.starts_with("application/x-protobuf") {
-        return answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, &format!("content type {kind:?}: expected application/x-protobuf"));
+    if let Some(Err(error)) = super::paths(Protocol::RemoteWrite).next().map(|path| find(path, Some(&kind))) {
+        return answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error.to_string());
     }
     if kind.contains("proto=") && !kind.contains("prometheus.writerequest") {
         return answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "only remote write 1.0 (proto=prometheus.WriteRequest) is taken");

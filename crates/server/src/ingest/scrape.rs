@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use skopos_ingest::exposition::{Format, ScrapeOptions, parse};
 use skopos_model::metric::STALE_NAN_BITS;
 use skopos_model::{Batch, Labels, TimeSeries, labels::METRIC_NAME};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::accept::store_own;
 use crate::app::App;
@@ -20,8 +22,50 @@ const ACCEPT: &str =
 /// Largest body of a target.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
+/// Longest a stop waits for the ends of the series to be written.
+const STOP_MAX: Duration = Duration::from_secs(3);
+
+/// The scrapes of the configuration in force.
+#[derive(Debug, Default)]
+pub struct Scrapes(Mutex<Running>);
+
+#[derive(Debug, Default)]
+struct Running {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Scrapes {
+    /// Ends the scrapes of the former configuration and begins those of the one in force.
+    pub fn restart(&self, app: &Arc<App>) {
+        let mut running = self.0.lock();
+        running.stop.cancel();
+        *running = Running::default();
+        let config = app.config.get();
+        app.telemetry.targets.retain(|job, _| config.file.scrape.iter().any(|s| s.job == job));
+        for job in &config.file.scrape {
+            for target in &job.targets {
+                running.tasks.spawn(run(Arc::clone(app), job.clone(), target.clone(), running.stop.clone()));
+            }
+        }
+    }
+
+    /// Ends them all; each writes the end of its series.
+    pub async fn stop(&self) {
+        let tasks = {
+            let running = self.0.lock();
+            running.stop.cancel();
+            running.tasks.close();
+            running.tasks.clone()
+        };
+        if tokio::time::timeout(STOP_MAX, tasks.wait()).await.is_err() {
+            tracing::warn!("the ends of some scraped series were not written within {} s", STOP_MAX.as_secs());
+        }
+    }
+}
+
 /// Scrapes one target until it is told to stop.
-pub async fn run(app: Arc<App>, job: ScrapeConfig, address: String, stop: CancellationToken) {
+async fn run(app: Arc<App>, job: ScrapeConfig, address: String, stop: CancellationToken) {
     let interval = Duration::from_secs(job.interval_seconds.max(1));
     // Targets are spread over the interval by their address, so that they are not all asked at once.
     let offset = interval.mul_f64((xxh(&format!("{}/{address}", job.job)) % 1000) as f64 / 1000.0);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
 use skopos_query::filter;
 use skopos_query::logs::{Direction, LogSearch};
 use skopos_query::traces::TraceSearch;
@@ -12,6 +13,7 @@ use skopos_reliability::runbooks::{HTTP_BODY_BYTES_MAX, Observation, RequestKind
 
 use super::perform::elements;
 use crate::app::App;
+use crate::config::read_token;
 
 /// Searches of verify steps look back this far, nanoseconds.
 const SEARCH_BACK: i64 = 900_000_000_000;
@@ -63,10 +65,7 @@ async fn perform(app: &Arc<App>, request: &StepRequest) -> Result<Observation, S
             Ok(counted(traces.len()))
         }
         RequestKind::HttpCheck { method, url } => http_check(app, method, url).await,
-        RequestKind::Action { action, parameters } => {
-            let built = app.reliability.with_engine(|e| e.actions().request(action, parameters, &request.idempotency_key))?;
-            call(app, &built.0, built.1).await
-        }
+        RequestKind::Action { action, parameters } => call(app, action, parameters, &request.idempotency_key).await,
     }
 }
 
@@ -74,11 +73,20 @@ fn counted(count: usize) -> Observation {
     Observation { count: Some(count as u64), value: Some(count as f64), ..Observation::default() }
 }
 
-/// Calls an action; anything but 2xx is a failure.
-pub(crate) async fn call(app: &Arc<App>, method: &str, request: skopos_reliability::notify::Outbound) -> Result<Observation, String> {
+/// Calls a registered action; anything but 2xx is a failure.
+pub(crate) async fn call(app: &Arc<App>, action: &str, parameters: &Map<String, Value>, idempotency_key: &str) -> Result<Observation, String> {
+    let (method, request, token_file) = app.reliability.with_engine(|e| {
+        let (method, request) = e.actions().request(action, parameters, idempotency_key)?;
+        Ok::<_, String>((method, request, e.actions().get(action).and_then(|a| a.token_file.clone())))
+    })?;
     let method: reqwest::Method = method.parse().map_err(|_| format!("{method} is no HTTP method"))?;
     let started = Instant::now();
     let mut builder = app.http_client.request(method, &request.url).body(request.body);
+    if let Some(file) = token_file {
+        // Read for each call: a token that appears or changes is in force at once.
+        let token = tokio::task::spawn_blocking(move || read_token(&file)).await.map_err(|e| e.to_string())?;
+        builder = builder.bearer_auth(token.map_err(|e| format!("action `{action}` was not run: {e}"))?);
+    }
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }

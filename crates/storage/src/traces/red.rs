@@ -1,11 +1,11 @@
 //! Requests, errors and durations of groups of spans; versions of a service.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use skopos_model::{SpanBatch, StatusCode};
 use skopos_query::filter::{Compare, Field, Filter, Value, attribute_keys};
-use skopos_query::traces::RedRow;
+use skopos_query::traces::{RedRow, ServiceVersion};
 use skopos_query::{QueryContext, QueryError, TimeRange};
 
 use super::access::{Access, Block};
@@ -192,32 +192,41 @@ pub(super) fn red(
     Ok(rows)
 }
 
-/// Versions of a service with the starts of their first and last spans, in the order of their first.
+/// See [`skopos_query::traces::TraceStore::versions`].
 pub(super) fn versions(
     snapshot: &Snapshot<SpanBatch>,
     files: &OpenFiles,
     range: TimeRange,
-    service: &str,
+    service: Option<&str>,
     ctx: &QueryContext,
-) -> Result<Vec<(String, i64, i64)>, StorageError> {
-    let of_service = Filter::Field(Field::Service, Compare::Equal(vec![Value::Text(service.to_owned())]));
-    let filter = Arc::new(SpanFilter::new(&of_service, range)?);
-    let version = Field::Attribute("service.version".to_owned());
-    let mut seen: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    scan(snapshot, files, &filter, std::slice::from_ref(&version), ctx, &mut |block, taken| {
-        let coded = code_rows(&[Access::new(block, &version)], block.rows(), taken);
-        let mut ranges = vec![(i64::MAX, i64::MIN); coded.values.len()];
+) -> Result<Vec<ServiceVersion>, StorageError> {
+    let of_service = |name: &str| Filter::Field(Field::Service, Compare::Equal(vec![Value::Text(name.to_owned())]));
+    let filter = Arc::new(SpanFilter::new(&service.map_or_else(Filter::all, of_service), range)?);
+    let fields = [Field::Service, Field::Attribute("service.version".to_owned())];
+    let mut seen: HashMap<[String; 2], (i64, i64)> = HashMap::new();
+    scan(snapshot, files, &filter, &fields, ctx, &mut |block, taken| {
+        let [services, versions] = [0, 1].map(|i| code_rows(&[Access::new(block, &fields[i])], block.rows(), taken));
+        let (numbers, firsts) = pair(&services.codes, services.values.len(), &versions, taken);
+        let mut ranges = vec![(i64::MAX, i64::MIN); firsts.len()];
         for (row, start) in block.starts().iter().enumerate().filter(|(row, _)| taken.is_none_or(|t| t[*row])) {
-            let range = &mut ranges[coded.codes[row] as usize];
+            let range = &mut ranges[numbers[row] as usize];
             *range = (range.0.min(*start), range.1.max(*start));
         }
-        for (version, (first, last)) in coded.values.into_iter().zip(ranges).filter(|(v, (first, last))| !v.is_empty() && first <= last) {
-            let known = seen.entry(version).or_insert((first, last));
-            *known = (known.0.min(first), known.1.max(last));
+        for (row, (first, last)) in firsts.into_iter().zip(ranges) {
+            let key = [&services, &versions].map(|c| c.values[c.codes[row] as usize].clone());
+            if !key[1].is_empty() {
+                let known = seen.entry(key).or_insert((first, last));
+                *known = (known.0.min(first), known.1.max(last));
+            }
+        }
+        if seen.len() > GROUPS_MAX {
+            let message = format!("more than {GROUPS_MAX} versions of services: ask for one service or a shorter range");
+            return Err(QueryError::Limit { limit: "groups_max", message }.into());
         }
         Ok(())
     })?;
-    let mut versions: Vec<(String, i64, i64)> = seen.into_iter().map(|(v, (first, last))| (v, first, last)).collect();
-    versions.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
+    let mut versions: Vec<ServiceVersion> =
+        seen.into_iter().map(|([service, version], (first, last))| ServiceVersion { service, version, first, last }).collect();
+    versions.sort_by(|a, b| (a.first, &a.service, &a.version).cmp(&(b.first, &b.service, &b.version)));
     Ok(versions)
 }

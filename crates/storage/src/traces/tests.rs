@@ -394,15 +394,20 @@ fn check(fixture: &Fixture, seed: u64, stage: &str) {
     }
     assert_eq!(fixture.table.trace(TraceId([7; 16]), &ctx).expect("reads"), []);
 
-    let mut versions: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    for span in all.iter().filter(|s| s.service_name == "orders") {
+    let mut versions: BTreeMap<(String, String), (i64, i64)> = BTreeMap::new();
+    for span in all {
         let version = span.resource["service.version"].as_str().unwrap_or("").to_owned();
-        let seen = versions.entry(version).or_insert((span.start, span.start));
+        let seen = versions.entry((span.service_name.clone(), version)).or_insert((span.start, span.start));
         *seen = (seen.0.min(span.start), seen.1.max(span.start));
     }
-    let found = fixture.table.versions(TimeRange::ALL, "orders", &ctx).expect("reads");
-    let found: BTreeMap<String, (i64, i64)> = found.into_iter().map(|(v, first, last)| (v, (first, last))).collect();
-    assert_eq!(found, versions, "seed {seed}, {stage}");
+    for service in [None, Some("orders")] {
+        let found = fixture.table.versions(TimeRange::ALL, service, &ctx).expect("reads");
+        assert!(found.is_sorted_by_key(|v| v.first), "seed {seed}, {stage}: {found:?}");
+        let found: BTreeMap<(String, String), (i64, i64)> = found.into_iter().map(|v| ((v.service, v.version), (v.first, v.last))).collect();
+        let mut expected = versions.clone();
+        expected.retain(|(s, v), _| !v.is_empty() && service.is_none_or(|wanted| wanted == s));
+        assert_eq!(found, expected, "seed {seed}, {stage}, {service:?}");
+    }
 
     let by_id: HashMap<(TraceId, SpanId), &SpanRow> = all.iter().map(|s| ((s.trace_id, s.span_id), s)).collect();
     let mut edges: BTreeMap<(String, String, &str), (u64, u64)> = BTreeMap::new();

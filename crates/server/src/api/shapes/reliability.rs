@@ -76,7 +76,8 @@ pub struct AlertDetail {
     #[serde(flatten)]
     pub alert: Alert,
     pub history: Vec<AlertChange>,
-    /// The newest failing trace of its service.
+    /// A trace that shows what it is about: of a condition on a histogram the slowest exemplar, else the newest failing
+    /// trace of its service.
     pub exemplar_trace: Option<String>,
 }
 
@@ -117,6 +118,8 @@ pub struct RuleOut {
     pub expr: String,
     pub for_seconds: f64,
     pub labels: BTreeMap<String, String>,
+    /// As written; empty for recording rules.
+    pub annotations: BTreeMap<String, String>,
     /// `ok`, `err`, `unknown`.
     pub health: String,
     pub error: Option<String>,
@@ -124,6 +127,8 @@ pub struct RuleOut {
     pub state: Option<String>,
     /// What it misses of the page contract.
     pub contract: Vec<String>,
+    /// `slo`, `native`, `prometheus`.
+    pub source: String,
 }
 
 /// Objectives.
@@ -151,6 +156,8 @@ pub struct Slo {
     pub burn_rate_1h: Option<f64>,
     /// `ok`, `burning`, `exhausted`, `no_data`, `provisional`, `invalid`.
     pub state: String,
+    /// Why its indicator cannot be taken.
+    pub invalid: Option<String>,
     pub runbook: Option<String>,
 }
 
@@ -344,6 +351,8 @@ pub struct DrillReport {
     pub alert: Option<String>,
     pub runbook: Option<String>,
     pub trace_id: Option<String>,
+    /// Why it failed.
+    pub failure: Option<String>,
     /// The report for a terminal.
     pub text: String,
 }

@@ -1,0 +1,95 @@
+//! Samples with their labels spelled out, for the write-ahead log: numbers of series are the store's own affair and
+//! mean nothing to a log that is read again.
+
+use std::collections::HashMap;
+
+use skopos_model::{Batch, Exemplar, Labels, SampleBatch, SeriesId, SeriesResolver, TimeSeries};
+
+/// Numbers series as another resolver does and remembers their labels.
+pub(super) struct Remembering<'a> {
+    inner: &'a mut dyn SeriesResolver,
+    labels: HashMap<SeriesId, Labels>,
+}
+
+impl<'a> Remembering<'a> {
+    pub(super) fn new(inner: &'a mut dyn SeriesResolver) -> Self {
+        Self { inner, labels: HashMap::new() }
+    }
+
+    /// The rows of a batch decoded with this resolver, with labels in the place of numbers.
+    pub(super) fn spell_out(mut self, batch: &SampleBatch) -> Batch {
+        let mut exemplars: HashMap<SeriesId, Vec<Exemplar>> = HashMap::new();
+        for (series, exemplar) in &batch.exemplars {
+            exemplars.entry(*series).or_default().push(exemplar.clone());
+        }
+        let mut all = Vec::with_capacity(batch.series.len());
+        let mut start = 0;
+        for (series, end) in batch.series.iter().zip(&batch.ends) {
+            let end = *end as usize;
+            let samples = batch.timestamps[start..end].iter().copied().zip(batch.values[start..end].iter().copied()).collect();
+            start = end;
+            let labels = self.labels.get(series).cloned().unwrap_or_default();
+            all.push(TimeSeries { labels, samples, exemplars: exemplars.remove(series).unwrap_or_default() });
+        }
+        // Exemplars may come without a sample.
+        for (series, exemplars) in exemplars {
+            all.push(TimeSeries { labels: self.labels.remove(&series).unwrap_or_default(), samples: Vec::new(), exemplars });
+        }
+        Batch::Series(all, batch.metadata.clone())
+    }
+}
+
+impl SeriesResolver for Remembering<'_> {
+    fn resolve(&mut self, raw: &[u8], parse: &mut dyn FnMut() -> Labels) -> Option<SeriesId> {
+        let series = self.inner.resolve(raw, parse)?;
+        self.labels.entry(series).or_insert_with(parse);
+        Some(series)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skopos_ingest::{Cache, Context, Protocol, decode};
+    use skopos_model::IngestLimits;
+
+    use super::*;
+
+    /// Numbers series by their labels.
+    #[derive(Default)]
+    struct Table(Vec<Labels>);
+
+    impl SeriesResolver for Table {
+        fn resolve(&mut self, _raw: &[u8], parse: &mut dyn FnMut() -> Labels) -> Option<SeriesId> {
+            let labels = parse();
+            if labels.is_empty() {
+                return None;
+            }
+            let place = self.0.iter().position(|l| *l == labels).unwrap_or_else(|| {
+                self.0.push(labels);
+                self.0.len() - 1
+            });
+            Some(SeriesId(place as u32))
+        }
+    }
+
+    #[test]
+    fn numbers_become_labels() {
+        let body = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"s"}}]},"scopeMetrics":[{"metrics":[
+            {"name":"a","gauge":{"dataPoints":[{"timeUnixNano":"1000000000","asDouble":1.5},{"timeUnixNano":"2000000000","asDouble":2.5}]}},
+            {"name":"b","gauge":{"dataPoints":[{"timeUnixNano":"1000000000","asDouble":7}]}},
+            {"name":"","gauge":{"dataPoints":[{"timeUnixNano":"1000000000","asDouble":9}]}}]}]}]}"#;
+        let (limits, cache) = (IngestLimits::default(), Cache::default());
+        let ctx = Context::new(&limits, 3_000_000_000, &cache);
+        let mut table = Table::default();
+        let mut remembering = Remembering::new(&mut table);
+        let decoded = decode(Protocol::OtlpMetricsJson, body.as_bytes(), "", &ctx, &mut remembering).unwrap();
+        assert!(!decoded.rejected.is_empty(), "the metric without a name is refused");
+        let Batch::Samples(samples) = &decoded.batch else { panic!("{:?}", decoded.batch) };
+        let Batch::Series(series, metadata) = remembering.spell_out(samples) else { panic!("labels are spelled out") };
+        let find = |name: &str| series.iter().find(|s| s.labels.name() == name).map(|s| s.samples.clone());
+        assert_eq!(find("a"), Some(vec![(1_000, 1.5), (2_000, 2.5)]), "{series:?}");
+        assert_eq!(find("b"), Some(vec![(1_000, 7.0)]));
+        assert_eq!(metadata, samples.metadata);
+        assert_eq!(series.iter().map(|s| s.samples.len()).sum::<usize>(), samples.len());
+    }
+}
