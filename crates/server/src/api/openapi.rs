@@ -170,18 +170,16 @@ mod tests {
 
     use super::*;
 
-    /// `(path, method)` of every route under /v1 that the router's own text registers.
+    /// `(path, method)` of every route under /v1: those of the router's own text, and of the table of protocols.
     fn registered() -> BTreeSet<(String, String)> {
-        let sources = [include_str!("../router.rs"), include_str!("../ingest/otlp_http.rs")];
-        let mut found = BTreeSet::new();
-        for source in sources {
-            for route in source.split(".route(\"").skip(1) {
-                let (path, rest) = route.split_once('"').expect("a closing quote");
-                for method in ["get", "post", "put", "delete", "patch"] {
-                    let called = [format!(" {method}("), format!(").{method}(")];
-                    if path.starts_with("/v1/") && called.iter().any(|call| rest.contains(call)) {
-                        found.insert((path.to_owned(), method.to_owned()));
-                    }
+        let ingest = skopos_ingest::protocols::PROTOCOLS.iter().flat_map(|row| row.paths).filter(|path| path.starts_with("/v1/"));
+        let mut found: BTreeSet<(String, String)> = ingest.map(|path| ((*path).to_owned(), "post".to_owned())).collect();
+        for route in include_str!("../router.rs").split(".route(\"").skip(1) {
+            let (path, rest) = route.split_once('"').expect("a closing quote");
+            for method in ["get", "post", "put", "delete", "patch"] {
+                let called = [format!(" {method}("), format!(").{method}(")];
+                if path.starts_with("/v1/") && called.iter().any(|call| rest.contains(call)) {
+                    found.insert((path.to_owned(), method.to_owned()));
                 }
             }
         }

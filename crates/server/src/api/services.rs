@@ -347,18 +347,21 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
             let instances = traces.red(range, &mine, &["service.instance.id".to_owned(), "service.version".to_owned()], ctx)?;
             let mut now = summary.clone();
             let (mut routes_now, mut edges_now) = (routes.clone(), edges.clone());
+            let probes = app.probes.of(&service);
             if present.start > range.start {
                 let served = traces.red(present, &own, &["service".to_owned()], ctx)?;
-                now.judge(served.first(), present, &app.probes.of(&service));
+                now.judge(served.first(), present, &probes);
                 routes_now = traces.red(present, &own, &by, ctx)?;
                 edges_now = traces.edges(present, Some(&service), ctx)?;
             }
+            // Judged by the very probes that are shown.
+            (now.health, now.reason) = judge(&now.facts, now.error_ratio, &probes);
             summary.health = now.health;
             summary.reason.clone_from(&now.reason);
-            Ok(Some((summary, now, (routes, routes_now), (edges, edges_now), instances)))
+            Ok(Some((summary, now, (routes, routes_now), (edges, edges_now), instances, probes)))
         })
         .await?;
-    let Some((summary, now, (routes, routes_now), (edges, edges_now), instances)) = found else {
+    let Some((summary, now, (routes, routes_now), (edges, edges_now), instances, probes)) = found else {
         return Err(ApiError::not_found(format!("{name:?} has sent nothing in this range")));
     };
     let deploys = markers(&app, range, Some(&name)).await?;
@@ -378,7 +381,7 @@ pub async fn one(State(app): State<Arc<App>>, Path(name): Path<String>, Query(pa
         alerts: app.reliability.alerts_of(Some(&name)),
         slos: app.reliability.slos_of(Some(&name)),
         runbooks: app.reliability.runbooks_of(Some(&name)),
-        probes: app.probes.of(&name),
+        probes,
         summary,
         routes,
         dependencies,
