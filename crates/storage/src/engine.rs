@@ -143,8 +143,8 @@ pub(crate) struct Engine {
     room: Notify,
     /// Told when a head should be flushed.
     due: Arc<Notify>,
-    /// Merges compute and hold row groups in memory: one at a time.
-    merge_permit: Semaphore,
+    /// Flushes and merges compute and hold row groups in memory: one at a time. It is never closed.
+    encoding: Semaphore,
     merges: AtomicU64,
     /// Files that left; whoever still reads one holds it.
     retired: Mutex<HashMap<i64, Weak<FileMeta>>>,

@@ -19,7 +19,12 @@ pub(super) struct FlushState {
 
 /// Whether a head has enough rows for a file of good size. Samples are flushed by age and memory alone.
 pub(super) fn is_large(slot: &Slot, rows_max: usize) -> bool {
-    slot.signal != Signal::Metrics && slot.table.head().rows >= rows_max
+    match slot.signal {
+        Signal::Logs => slot.table.head().rows >= rows_max,
+        // Of spans, half as many fill a row group, and take as much memory.
+        Signal::Traces => slot.table.head().rows >= rows_max / 2,
+        Signal::Metrics => false,
+    }
 }
 
 impl Engine {
@@ -72,7 +77,9 @@ impl Engine {
         }
         let Some(sealed) = state.sealed else { return Ok(false) };
         let (table, blobs) = (Arc::clone(&slot.table), Arc::clone(&self.blobs));
+        let permit = self.encoding.acquire().await;
         let files = blocking(move || table.encode_sealed(&*blobs)).await?;
+        drop(permit);
         let now = self.clock.now_nanos();
         let views = slot.table.views();
         let added = self

@@ -23,8 +23,6 @@ impl Engine {
 
     async fn merge_slot(&self, slot: &Slot, full: bool) -> Result<(), StorageError> {
         let _one = slot.merging.lock().await;
-        let permit = self.merge_permit.acquire().await;
-        let _permit = permit.map_err(|e| StorageError::Format { what: "cannot merge", reason: e.to_string() })?;
         // With data coming in there is always one more file: the final form is that of what is there now.
         let most = if full { slot.table.files().len() + 2 } else { MERGES_MAX };
         for _ in 0..most {
@@ -51,8 +49,10 @@ impl Engine {
         let created = inputs.iter().map(|f| f.created).max().unwrap_or(now);
         let oldest = now.saturating_sub(nanos(slot.retention));
         let cutoff = if created < oldest { oldest } else { i64::MIN };
+        let permit = self.encoding.acquire().await;
         let (table, blobs, files) = (Arc::clone(&slot.table), Arc::clone(&self.blobs), inputs.clone());
         let merged = blocking(move || table.merge(&files, cutoff, &*blobs)).await?;
+        drop(permit);
         let views = slot.table.views();
         let commit = Commit { add: &merged, created, remove: &inputs, positions: &[], schemas: &slot.schemas, views: &views };
         self.replace(slot, &commit).await?;

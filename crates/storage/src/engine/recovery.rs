@@ -99,7 +99,7 @@ impl Engine {
             dedup,
             room: Notify::new(),
             due,
-            merge_permit: Semaphore::new(1),
+            encoding: Semaphore::new(1),
             merges: AtomicU64::new(0),
             retired: Mutex::default(),
             damaged,

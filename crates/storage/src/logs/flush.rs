@@ -25,6 +25,8 @@ const PROMOTE_ONE_IN: usize = 200;
 const PROMOTE_ROWS_MIN: usize = 64;
 /// Values looked at to tell whether they repeat.
 const SAMPLE_ROWS: usize = 2048;
+/// A value has to come this often on average.
+const REPEATS_MIN: usize = 8;
 /// No value in this row.
 const ABSENT: u32 = u32::MAX;
 
@@ -168,7 +170,7 @@ impl<'a> Gather<'a> {
                 break;
             }
         }
-        seen.len() * 2 <= sampled
+        seen.len() * REPEATS_MIN <= sampled.max(REPEATS_MIN)
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) enum Kind {
     Promoted(i32),
 }
 
+/// Largest dictionary of a promoted text, bytes.
+const DICTIONARY_BYTES_MAX: usize = 64 << 10;
+
 /// The fixed columns in order; ids follow from it, so that new ones go to the end.
 const FIXED: &[(&str, ColumnType, Kind)] = &[
     ("time", ColumnType::TimestampNs, Kind::Time),
@@ -205,7 +208,10 @@ fn column_properties(builder: WriterPropertiesBuilder, column: &FileColumn, path
             .set_column_compression(ColumnPath::new(vec![column.column.name.clone(), "key_value".to_owned(), "key".to_owned()]), zstd())
             .set_column_compression(ColumnPath::new(vec![column.column.name.clone(), "key_value".to_owned(), "value".to_owned()]), zstd()),
         Kind::Promoted(_) => match column.column.ty {
-            ColumnType::Varchar if column.repeats => builder.set_column_compression(path, Compression::LZ4_RAW),
+            ColumnType::Varchar if column.repeats => {
+                // A look-up of one row decodes the whole dictionary.
+                builder.set_column_compression(path.clone(), Compression::LZ4_RAW).set_column_dictionary_page_size_limit(path, DICTIONARY_BYTES_MAX)
+            }
             ColumnType::Varchar => plain(builder, Encoding::DELTA_LENGTH_BYTE_ARRAY, zstd()),
             ColumnType::Double => plain(builder, Encoding::PLAIN, zstd()),
             ColumnType::Int64 => builder.set_column_compression(path, Compression::LZ4_RAW),

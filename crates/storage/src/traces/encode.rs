@@ -150,13 +150,19 @@ pub(super) fn encode(batches: &[Arc<HeadBatch<SpanBatch>>], schema: &Schema, blo
     let arrow = arrow_schema(&columns, is_dictionary);
     let origin =
         Origin { seq_min: batches.iter().map(|b| b.seq).min().unwrap_or(0), seq_max: batches.iter().map(|b| b.seq).max().unwrap_or(0), level: 0 };
-    let mut writer = SpanWriter::new(blobs, origin, columns.clone(), &arrow)?;
+    let mut writer: Option<SpanWriter> = None;
     let mut gather = Gather::new(batches, &columns);
     for group in order::cut(&traces) {
         let rows = order::group(&keys, group);
-        writer.write_group(&gather.group(&rows, &columns, &arrow)?)?;
+        let batch = gather.group(&rows, &columns, &arrow)?;
+        let mut started = match writer.take() {
+            Some(writer) => writer,
+            None => SpanWriter::new(blobs, origin, columns.clone(), &batch)?,
+        };
+        started.write_group(&batch)?;
+        writer = Some(started);
     }
-    writer.finish(origin).map(Some)
+    writer.map(|writer| writer.finish(origin)).transpose()
 }
 
 /// Turns chosen rows of the batches into Arrow columns.

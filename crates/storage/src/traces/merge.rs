@@ -20,7 +20,7 @@ use crate::table::{Column, FileMeta, NewFile, Schema};
 /// Files are merged with others of the same span of time, aligned to it: nanoseconds of six hours.
 const WINDOW: i64 = 6 * 3_600 * 1_000_000_000;
 /// Flushed files of a window are merged when there are so many, for each costs a look-up a probe …
-const FLUSHED_MAX: usize = 16;
+const FLUSHED_MAX: usize = 8;
 /// … or when the window ended this long ago, nanoseconds.
 const SETTLED: i64 = 600 * 1_000_000_000;
 /// A file of this many rows is large enough to stay as it is.
@@ -153,7 +153,7 @@ impl Output<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), StorageError> {
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            None => SpanWriter::new(self.blobs, self.origin, self.columns.clone(), &self.schema)?,
+            None => SpanWriter::new(self.blobs, self.origin, self.columns.clone(), batch)?,
         };
         writer.write_group(batch)?;
         if writer.rows() >= FILE_ROWS_MAX {
@@ -200,7 +200,7 @@ fn run(inputs: &[Arc<SpanFile>], cutoff: i64, output: &mut Output<'_>) -> Result
     let mut unread = unread.into_iter().peekable();
     let mut pool = Pool::default();
     loop {
-        if pool.keys.len() < 2 * GROUP_ROWS
+        if pool.keys.len() < GROUP_ROWS
             && let Some((_, at, group)) = unread.next()
         {
             load(&inputs[at], group, cutoff, &output.schema, &mut pool)?;

@@ -1,11 +1,11 @@
 //! Writing a file of spans, row group by row group, with what the catalog wants to know about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef, TimestampNanosecondType, UInt8Type};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType, UInt8Type};
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 use parking_lot::Mutex;
 use parquet::arrow::ArrowWriter;
@@ -13,6 +13,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::access::{MapAccess, Texts};
 use super::columns::{DURATION, PARENT, SERVICE, SPAN_ID, START, STATUS, TABLE, TRACE_ID};
@@ -25,6 +26,12 @@ use crate::table::{Column, ColumnStats, ColumnType, NewFile};
 const PAGE_ROWS: usize = 4_096;
 /// Share of absent ids a bloom filter lets through.
 const BLOOM_FALSE: f64 = 0.001;
+/// Values looked at to see whether a column's repeat.
+const SAMPLE_VALUES: usize = 2_048;
+/// A value has to come this often on average.
+const REPEATS_MIN: usize = 8;
+/// Largest dictionary of a column whose values hardly repeat, bytes.
+const DICTIONARY_BYTES_MAX: usize = 32 << 10;
 /// Most distinct keys of the attribute map noted per file; with more, every query on an attribute reads the map.
 const MAP_KEYS_MAX: usize = 256;
 /// Most tries to find a file name that is free.
@@ -34,7 +41,28 @@ pub(super) fn format_error<E: ToString>(what: &'static str) -> impl Fn(E) -> Sto
     move |e| StorageError::Format { what, reason: e.to_string() }
 }
 
-fn properties() -> Result<WriterProperties, StorageError> {
+/// Whether values repeat so often that a dictionary holds them, in a sample of the column.
+fn repeats(array: &dyn Array) -> bool {
+    let valid = array.len() - array.null_count();
+    let stride = (valid / SAMPLE_VALUES).max(1);
+    let rows = (0..array.len()).filter(|row| array.is_valid(*row)).step_by(stride);
+    let seen: HashSet<u64> = if let Some(texts) = array.as_string_opt::<i32>() {
+        rows.map(|row| xxh3_64(texts.value(row).as_bytes())).collect()
+    } else if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
+        rows.map(|row| numbers.value(row) as u64).collect()
+    } else if let Some(numbers) = array.as_primitive_opt::<Float64Type>() {
+        rows.map(|row| numbers.value(row).to_bits()).collect()
+    } else {
+        // Codes, flags and columns that are dictionaries already.
+        return true;
+    };
+    seen.len() * REPEATS_MIN <= (valid / stride).max(REPEATS_MIN)
+}
+
+/// How the columns are encoded; `sample` is the first row group. Random ids, and numbers packed already, are not
+/// compressed: it would cost time and gain nothing. Dictionaries of few values are lz4: a look-up of one trace reads
+/// a page of every column, and starting zstd would cost more than the page.
+fn properties(columns: &[Column], sample: &RecordBatch) -> Result<WriterProperties, StorageError> {
     let column = |name: &str| ColumnPath::from(name);
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).map_err(format_error("zstd level"))?);
     let mut builder = WriterProperties::builder()
@@ -55,7 +83,23 @@ fn properties() -> Result<WriterProperties, StorageError> {
         builder = builder.set_column_dictionary_enabled(column(id), false);
     }
     for number in [START, DURATION] {
-        builder = builder.set_column_dictionary_enabled(column(number), false).set_column_encoding(column(number), Encoding::DELTA_BINARY_PACKED);
+        builder = builder
+            .set_column_dictionary_enabled(column(number), false)
+            .set_column_encoding(column(number), Encoding::DELTA_BINARY_PACKED)
+            .set_column_compression(column(number), Compression::UNCOMPRESSED);
+    }
+    builder = builder.set_column_compression(column(SPAN_ID), Compression::UNCOMPRESSED);
+    for (known, array) in columns.iter().zip(sample.columns()) {
+        if [TRACE_ID, SPAN_ID, PARENT, START, DURATION].contains(&&*known.name) || known.ty == ColumnType::MapVarchar {
+            continue;
+        }
+        let path = ColumnPath::new(vec![known.name.clone()]);
+        builder = if repeats(array) {
+            builder.set_column_compression(path, Compression::LZ4_RAW)
+        } else {
+            // A look-up would decode the whole dictionary for a handful of values.
+            builder.set_column_dictionary_page_size_limit(path, DICTIONARY_BYTES_MAX)
+        };
     }
     for name in [TRACE_ID, START, DURATION, SERVICE, STATUS] {
         builder = builder.set_column_statistics_enabled(column(name), EnabledStatistics::Page);
@@ -125,13 +169,13 @@ fn create(blobs: &dyn Blobs, origin: Origin) -> Result<(String, Box<dyn BlobWrit
 }
 
 impl SpanWriter {
-    /// Starts a file with these columns; `schema` is their Arrow schema.
-    pub(super) fn new(blobs: &dyn Blobs, origin: Origin, columns: Vec<Column>, schema: &SchemaRef) -> Result<Self, StorageError> {
+    /// Starts a file with these columns; `first` is its first row group, which is still to be written.
+    pub(super) fn new(blobs: &dyn Blobs, origin: Origin, columns: Vec<Column>, first: &RecordBatch) -> Result<Self, StorageError> {
         let (path, blob) = create(blobs, origin)?;
-        let options = ArrowWriterOptions::new().with_properties(properties()?).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(properties(&columns, first)?).with_skip_arrow_metadata(true);
         let blob = SharedBlob(Arc::new(Mutex::new(Some(blob))));
-        let writer = ArrowWriter::try_new_with_options(blob.clone(), SchemaRef::clone(schema), options)
-            .map_err(format_error("cannot start a file of spans"))?;
+        let writer =
+            ArrowWriter::try_new_with_options(blob.clone(), first.schema(), options).map_err(format_error("cannot start a file of spans"))?;
         let counted = columns.iter().map(|_| Counted::default()).collect();
         Ok(Self { writer, blob, path, columns, counted, rows: 0, map_keys: Some(BTreeSet::new()) })
     }
