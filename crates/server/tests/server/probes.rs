@@ -59,16 +59,20 @@ fn liveness_and_readiness_are_told_apart() {
     let service = become_("not ready, and alive", "up", "down", "warning");
     assert_eq!(service["probes"][1]["last"]["message"], "answered 200 OK with `ready: false`");
     assert!(service["verdict"][0].as_str().unwrap().contains("readiness probe"), "{service}");
-    let value = |query: &str| server.promql(query).first().map(|s| s["value"][1].as_str().unwrap().to_owned());
-    assert_eq!(value("skopos_probe_up{service=\"payments\",probe=\"liveness\"}").as_deref(), Some("1"));
-    assert_eq!(value("skopos_probe_up{service=\"payments\",probe=\"readiness\"}").as_deref(), Some("0"));
-    assert_eq!(value("probe_http_status_code{probe=\"readiness\"}").as_deref(), Some("200"), "the status alone does not tell");
+    // Samples are stored a moment after the state is shown.
+    let becomes = |query: &str, value: &str| {
+        eventually(query, || server.promql(query).first().filter(|sample| sample["value"][1] == value).map(drop));
+    };
+    becomes("skopos_probe_up{service=\"payments\",probe=\"liveness\"}", "1");
+    becomes("skopos_probe_up{service=\"payments\",probe=\"readiness\"}", "0");
+    // The status alone does not tell.
+    becomes("probe_http_status_code{probe=\"readiness\"}", "200");
 
     state.store(DEAD, Ordering::SeqCst);
     let service = become_("dead", "down", "down", "critical");
     assert!(service["probes"][0]["last"]["message"].as_str().unwrap().starts_with("cannot reach it"), "{service}");
     assert!(service["probes"][0]["failures"].as_u64().unwrap() >= 2, "{service}");
-    assert_eq!(value("probe_http_status_code{probe=\"liveness\"}").as_deref(), Some("0"));
+    becomes("probe_http_status_code{probe=\"liveness\"}", "0");
 
     state.store(READY, Ordering::SeqCst);
     become_("well again", "up", "up", "ok");
