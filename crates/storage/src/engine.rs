@@ -3,6 +3,7 @@
 //! It knows tables only through [`Table`]. A batch is logged, applied to its table's head, sealed, encoded, committed
 //! and made visible as files in one swap; files are merged, and dropped when their time has come.
 
+mod encoder;
 mod flush;
 mod merge;
 mod recovery;
@@ -15,8 +16,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use skopos_model::{Batch, Clock, SeriesResolver, Signal};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use encoder::Encoder;
 
 use crate::blob::LocalBlobs;
 use crate::catalog::Database;
@@ -143,8 +146,7 @@ pub(crate) struct Engine {
     room: Notify,
     /// Told when a head should be flushed.
     due: Arc<Notify>,
-    /// Flushes and merges compute and hold row groups in memory: one at a time. It is never closed.
-    encoding: Semaphore,
+    encoder: Encoder,
     merges: AtomicU64,
     /// Files that left; whoever still reads one holds it.
     retired: Mutex<HashMap<i64, Weak<FileMeta>>>,

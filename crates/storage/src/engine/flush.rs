@@ -77,9 +77,7 @@ impl Engine {
         }
         let Some(sealed) = state.sealed else { return Ok(false) };
         let (table, blobs) = (Arc::clone(&slot.table), Arc::clone(&self.blobs));
-        let permit = self.encoding.acquire().await;
-        let files = blocking(move || table.encode_sealed(&*blobs)).await?;
-        drop(permit);
+        let files = self.encoder.run(move || table.encode_sealed(&*blobs)).await?;
         let now = self.clock.now_nanos();
         let views = slot.table.views();
         let added = self

@@ -49,10 +49,8 @@ impl Engine {
         let created = inputs.iter().map(|f| f.created).max().unwrap_or(now);
         let oldest = now.saturating_sub(nanos(slot.retention));
         let cutoff = if created < oldest { oldest } else { i64::MIN };
-        let permit = self.encoding.acquire().await;
         let (table, blobs, files) = (Arc::clone(&slot.table), Arc::clone(&self.blobs), inputs.clone());
-        let merged = blocking(move || table.merge(&files, cutoff, &*blobs)).await?;
-        drop(permit);
+        let merged = self.encoder.run(move || table.merge(&files, cutoff, &*blobs)).await?;
         let views = slot.table.views();
         let commit = Commit { add: &merged, created, remove: &inputs, positions: &[], schemas: &slot.schemas, views: &views };
         self.replace(slot, &commit).await?;

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use parquet::file::metadata::ParquetMetaDataReader;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::encoder::Encoder;
 use super::{Engine, Parts, Slot, WithResolver, appliers, blocking, held_bytes};
 use crate::blob::{BlobReader, Blobs, LocalBlobs};
 use crate::catalog::{Commit, Database};
@@ -31,16 +32,6 @@ pub(super) fn check_file(blobs: &dyn Blobs, file: &NewFile) -> Result<(), Storag
         return Err(damaged(format!("it has {rows} rows, the catalog says {}", file.rows)));
     }
     Ok(())
-}
-
-/// How a damaged file is reported.
-fn damaged(file: &NewFile, reason: &StorageError) -> DamagedFile {
-    tracing::error!(path = file.path, %reason, "a file is set aside; the rest is served");
-    let reason = match reason {
-        StorageError::Damaged { reason, .. } => reason.clone(),
-        other => other.to_string(),
-    };
-    DamagedFile { path: format!("tables/{}", file.path), reason }
 }
 
 impl Engine {
@@ -99,7 +90,7 @@ impl Engine {
             dedup,
             room: Notify::new(),
             due,
-            encoding: Semaphore::new(1),
+            encoder: Encoder::start()?,
             merges: AtomicU64::new(0),
             retired: Mutex::default(),
             damaged,
@@ -125,9 +116,14 @@ async fn load_files(slots: &[Slot; 3], blobs: &Arc<LocalBlobs>, database: &Datab
         let (good, bad) = blocking(move || {
             let (mut good, mut bad) = (Vec::new(), Vec::new());
             for stored in files {
-                match check_file(&*checker, &stored.file) {
-                    Ok(()) => good.push(Arc::new(FileMeta::new(stored.id, stored.file, stored.created))),
-                    Err(reason) => bad.push(damaged(&stored.file, &reason)),
+                let checked = check_file(&*checker, &stored.file);
+                let meta = FileMeta::new(stored.id, stored.file, stored.created);
+                match checked {
+                    Ok(()) => good.push(Arc::new(meta)),
+                    Err(error) => {
+                        meta.set_aside(error.into_damaged(&meta.file.path))?;
+                        bad.extend(meta.damage());
+                    }
                 }
             }
             Ok((good, bad))

@@ -20,7 +20,7 @@ use crate::table::{Column, FileMeta, NewFile, Schema};
 /// Files are merged with others of the same span of time, aligned to it: nanoseconds of six hours.
 const WINDOW: i64 = 6 * 3_600 * 1_000_000_000;
 /// Flushed files of a window are merged when there are so many, for each costs a look-up a probe …
-const FLUSHED_MAX: usize = 8;
+const FLUSHED_MAX: usize = 16;
 /// … or when the window ended this long ago, nanoseconds.
 const SETTLED: i64 = 600 * 1_000_000_000;
 /// A file of this many rows is large enough to stay as it is.
