@@ -163,7 +163,12 @@ impl Builder<'_> {
             let time = if line.exemplar_has_time { exemplar.timestamp } else { timestamp };
             Exemplar { timestamp: time, ..exemplar }
         });
-        self.scrape.series.push(TimeSeries { labels, samples: vec![(timestamp, line.value)], exemplars: exemplars.into_iter().collect() });
+        self.scrape.series.push(TimeSeries {
+            labels,
+            samples: vec![(timestamp, line.value)],
+            exemplars: exemplars.into_iter().collect(),
+            ..TimeSeries::default()
+        });
     }
 }
 

@@ -58,7 +58,7 @@ impl Batch {
             Self::Logs(b) => b.len(),
             Self::Spans(b) => b.len(),
             Self::Samples(b) => b.len(),
-            Self::Series(all, _) => all.iter().map(|s| s.samples.len()).sum(),
+            Self::Series(all, _) => all.iter().map(|s| s.samples.len() + s.histograms.len()).sum(),
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
         logs.body.push("hello");
         logs.trace_id.push(TraceId([3; 16]));
         logs.attributes.push_int(0, "n", -1);
-        let series = TimeSeries { labels: Labels::new([("__name__", "up")]), samples: vec![(1, 0.5)], exemplars: vec![] };
+        let series = TimeSeries { labels: Labels::new([("__name__", "up")]), samples: vec![(1, 0.5)], ..TimeSeries::default() };
         for batch in [Batch::Logs(logs), Batch::Series(vec![series], vec![])] {
             let bytes = batch.to_bytes().expect("can be logged");
             assert_eq!(Batch::from_bytes(&bytes).expect("reads back"), batch);

@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod batch;
 pub mod clock;
 pub mod column;
+pub mod histogram;
 pub mod ids;
 pub mod labels;
 pub mod limits;
@@ -22,6 +23,7 @@ pub use attributes::{AttrColumn, AttrColumns, AttrType, AttrValue, AttrValues, S
 pub use batch::{Batch, Signal};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use column::StrColumn;
+pub use histogram::{Buckets, CounterReset, NativeHistogram};
 pub use ids::{SpanId, TraceId};
 pub use labels::Labels;
 pub use limits::IngestLimits;

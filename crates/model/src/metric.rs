@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::NativeHistogram;
 use crate::ids::{SpanId, TraceId};
 use crate::labels::Labels;
 
@@ -92,6 +93,11 @@ pub struct SampleBatch {
     pub timestamps: Vec<i64>,
     /// Values; NaN payloads are kept bit for bit.
     pub values: Vec<f64>,
+    /// Native histograms: series, Unix milliseconds, histogram.
+    pub histograms: Vec<(SeriesId, i64, NativeHistogram)>,
+    /// When counters were started: series, from which sample on (Unix milliseconds), start (Unix milliseconds). Only
+    /// where a sender says so, and only where it differs from the sample before.
+    pub starts: Vec<(SeriesId, i64, i64)>,
     /// Exemplars with their series.
     pub exemplars: Vec<(SeriesId, Exemplar)>,
     /// Metadata that came along.
@@ -99,14 +105,14 @@ pub struct SampleBatch {
 }
 
 impl SampleBatch {
-    /// Number of samples.
+    /// Number of samples, native histograms among them.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.values.len() + self.histograms.len()
     }
 
     /// Whether there is nothing in it, exemplars and metadata included.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.exemplars.is_empty() && self.metadata.is_empty()
+        self.len() == 0 && self.starts.is_empty() && self.exemplars.is_empty() && self.metadata.is_empty()
     }
 
     /// Appends one sample, opening a run when the series changes.
@@ -124,7 +130,7 @@ impl SampleBatch {
         }
     }
 
-    /// The runs: series, timestamps, values.
+    /// The runs of floats: series, timestamps, values.
     pub fn runs(&self) -> impl Iterator<Item = (SeriesId, &[i64], &[f64])> + '_ {
         let mut start = 0;
         self.series.iter().zip(&self.ends).map(move |(series, end)| {
@@ -142,6 +148,10 @@ pub struct TimeSeries {
     pub labels: Labels,
     /// (Unix milliseconds, value).
     pub samples: Vec<(i64, f64)>,
+    /// (Unix milliseconds, native histogram).
+    pub histograms: Vec<(i64, NativeHistogram)>,
+    /// When the counter was started: (from which sample on, start), Unix milliseconds.
+    pub starts: Vec<(i64, i64)>,
     /// Exemplars.
     pub exemplars: Vec<Exemplar>,
 }

@@ -72,7 +72,7 @@ fn build() -> Store {
                 float
             };
             let values = (0..SAMPLES).map(next).collect();
-            series.push(Series { labels: Arc::new(labels), timestamps: Arc::clone(&timestamps), values });
+            series.push(Series { labels: Arc::new(labels), timestamps: Arc::clone(&timestamps), values, ..Series::default() });
         };
         for route in 0..5 {
             for status in ["200", "404", "500", "503"] {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skopos_model::{Exemplar, Labels, MetricMetadata};
+use skopos_model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
@@ -82,11 +82,11 @@ pub struct Select<'a> {
     pub grouping: Option<&'a [String]>,
 }
 
-/// One series' samples in time order.
+/// One series' samples in time order: floats, native histograms, seldom both.
 ///
 /// Series scraped together share one `timestamps` allocation: evaluation plans its windows once for each distinct
 /// `Arc` (compare pointers).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Series {
     /// Labels, the name among them.
     pub labels: Arc<Labels>,
@@ -94,6 +94,10 @@ pub struct Series {
     pub timestamps: Arc<[i64]>,
     /// Values, NaN payloads (stale markers) kept.
     pub values: Vec<f64>,
+    /// Native histograms by time, strictly ascending; no time of theirs is one of `timestamps`.
+    pub histograms: Vec<(i64, Arc<NativeHistogram>)>,
+    /// When the counter was started, where its sender said so: (from which sample on, start), Unix milliseconds.
+    pub starts: Vec<(i64, i64)>,
 }
 
 /// A series and its exemplars in time order.

@@ -42,7 +42,12 @@ impl Queryable for Memory {
             if select.matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or(""))) {
                 let (from, to) = (timestamps.partition_point(|t| *t < select.start), timestamps.partition_point(|t| *t <= select.end));
                 if from < to {
-                    all.push(Series { labels: Arc::new(labels.clone()), timestamps: timestamps[from..to].into(), values: values[from..to].to_vec() });
+                    all.push(Series {
+                        labels: Arc::new(labels.clone()),
+                        timestamps: timestamps[from..to].into(),
+                        values: values[from..to].to_vec(),
+                        ..Series::default()
+                    });
                 }
             }
         }

@@ -179,6 +179,8 @@ impl MetricsTable {
             for (time, value) in series.samples {
                 samples.push(id, time, value);
             }
+            samples.histograms.extend(series.histograms.into_iter().map(|(time, histogram)| (id, time, histogram)));
+            samples.starts.extend(series.starts.into_iter().map(|(from, start)| (id, from, start)));
             samples.exemplars.extend(series.exemplars.into_iter().map(|e| (id, e)));
         }
         self.append_samples(samples, seq, now);

@@ -236,7 +236,7 @@ impl Slot {
             let named = [(METRIC_NAME, metric), ("le", bound.as_deref().unwrap_or(""))];
             let value = if ends { f64::from_bits(STALE_NAN_BITS) } else { value };
             let labels = Labels::new(base.into_iter().chain(named));
-            all.push(TimeSeries { labels, samples: vec![(now, value)], exemplars });
+            all.push(TimeSeries { labels, samples: vec![(now, value)], exemplars, ..TimeSeries::default() });
         };
         let count = self.buckets.iter().sum::<u64>() as f64;
         push("traces_spanmetrics_calls_total", None, count, Vec::new());

@@ -10,7 +10,7 @@ fn decoded(body: &[u8], resolver: &mut TableResolver) -> Result<Decoded<SampleBa
 }
 
 fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> TimeSeries {
-    TimeSeries { labels: labels.iter().copied().collect(), samples: samples.to_vec(), exemplars: vec![] }
+    TimeSeries { labels: labels.iter().copied().collect(), samples: samples.to_vec(), ..TimeSeries::default() }
 }
 
 /// What a batch says, with labels spelled out again.

@@ -291,7 +291,7 @@ impl<'a> Evaluator<'a> {
             } else {
                 (Arc::clone(&all), row.to_vec())
             };
-            Series { labels: Arc::clone(&key.labels), timestamps, values }
+            Series { labels: Arc::clone(&key.labels), timestamps, values, ..Series::default() }
         });
         let series = Rc::new(series.collect());
         let names = Some(grid.keys.iter().map(|k| k.name).collect());

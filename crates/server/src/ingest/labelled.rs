@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use skopos_model::{Batch, Exemplar, Labels, SampleBatch, SeriesId, SeriesResolver, TimeSeries};
+use skopos_model::{Batch, Labels, SampleBatch, SeriesId, SeriesResolver, TimeSeries};
 
 /// Numbers series as another resolver does and remembers their labels.
 pub(super) struct Remembering<'a> {
@@ -17,23 +17,31 @@ impl<'a> Remembering<'a> {
     }
 
     /// The rows of a batch decoded with this resolver, with labels in the place of numbers.
-    pub(super) fn spell_out(mut self, batch: &SampleBatch) -> Batch {
-        let mut exemplars: HashMap<SeriesId, Vec<Exemplar>> = HashMap::new();
+    pub(super) fn spell_out(self, batch: &SampleBatch) -> Batch {
+        // One entry a series, in the order they came.
+        let mut all: Vec<TimeSeries> = Vec::with_capacity(batch.series.len());
+        let mut places: HashMap<SeriesId, usize> = HashMap::new();
+        let mut entry = |all: &mut Vec<TimeSeries>, series: SeriesId| {
+            *places.entry(series).or_insert_with(|| {
+                all.push(TimeSeries { labels: self.labels.get(&series).cloned().unwrap_or_default(), ..TimeSeries::default() });
+                all.len() - 1
+            })
+        };
+        for (series, times, values) in batch.runs() {
+            let at = entry(&mut all, series);
+            all[at].samples.extend(times.iter().copied().zip(values.iter().copied()));
+        }
+        for (series, time, histogram) in &batch.histograms {
+            let at = entry(&mut all, *series);
+            all[at].histograms.push((*time, histogram.clone()));
+        }
+        for (series, from, start) in &batch.starts {
+            let at = entry(&mut all, *series);
+            all[at].starts.push((*from, *start));
+        }
         for (series, exemplar) in &batch.exemplars {
-            exemplars.entry(*series).or_default().push(exemplar.clone());
-        }
-        let mut all = Vec::with_capacity(batch.series.len());
-        let mut start = 0;
-        for (series, end) in batch.series.iter().zip(&batch.ends) {
-            let end = *end as usize;
-            let samples = batch.timestamps[start..end].iter().copied().zip(batch.values[start..end].iter().copied()).collect();
-            start = end;
-            let labels = self.labels.get(series).cloned().unwrap_or_default();
-            all.push(TimeSeries { labels, samples, exemplars: exemplars.remove(series).unwrap_or_default() });
-        }
-        // Exemplars may come without a sample.
-        for (series, exemplars) in exemplars {
-            all.push(TimeSeries { labels: self.labels.remove(&series).unwrap_or_default(), samples: Vec::new(), exemplars });
+            let at = entry(&mut all, *series);
+            all[at].exemplars.push(exemplar.clone());
         }
         Batch::Series(all, batch.metadata.clone())
     }

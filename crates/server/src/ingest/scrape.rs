@@ -91,7 +91,7 @@ fn xxh(text: &str) -> u64 {
 }
 
 fn stale(series: impl Iterator<Item = Labels>, now: i64) -> Vec<TimeSeries> {
-    series.map(|labels| TimeSeries { labels, samples: vec![(now, f64::from_bits(STALE_NAN_BITS))], exemplars: Vec::new() }).collect()
+    series.map(|labels| TimeSeries { labels, samples: vec![(now, f64::from_bits(STALE_NAN_BITS))], ..TimeSeries::default() }).collect()
 }
 
 fn target_labels(job: &ScrapeConfig, address: &str) -> Vec<(String, String)> {
@@ -192,7 +192,7 @@ async fn scrape(app: &Arc<App>, job: &ScrapeConfig, address: &str, interval: Dur
             "scrape_series_added" => added as f64,
             _ => scraped as f64,
         };
-        series.push(TimeSeries { labels, samples: vec![(now, value)], exemplars: Vec::new() });
+        series.push(TimeSeries { labels, samples: vec![(now, value)], ..TimeSeries::default() });
     }
     if let Err(reason) = store_own(app, Batch::Series(series, metadata)).await {
         error = format!("scraped but not stored: {reason}");

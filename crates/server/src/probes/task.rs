@@ -75,5 +75,5 @@ fn own_labels(probe: &Probe, name: &str) -> Labels {
 }
 
 fn one(probe: &Probe, name: &str, value: f64, millis: i64) -> TimeSeries {
-    TimeSeries { labels: own_labels(probe, name), samples: vec![(millis, value)], exemplars: Vec::new() }
+    TimeSeries { labels: own_labels(probe, name), samples: vec![(millis, value)], ..TimeSeries::default() }
 }

@@ -62,7 +62,7 @@ async fn commit(app: &Arc<App>, writes: Vec<StateWrite>) {
 }
 
 async fn write_series(app: &Arc<App>, samples: Vec<SeriesSample>) {
-    let series = samples.into_iter().map(|s| TimeSeries { labels: s.labels, samples: vec![(s.at, s.value)], exemplars: Vec::new() }).collect();
+    let series = samples.into_iter().map(|s| TimeSeries { labels: s.labels, samples: vec![(s.at, s.value)], ..TimeSeries::default() }).collect();
     if let Err(error) = store_own(app, Batch::Series(series, Vec::new())).await {
         tracing::warn!(%error, "series of rules not stored");
     }

@@ -107,7 +107,7 @@ impl Queryable for MetricsTable {
             count(samples.times.len(), ctx)?;
             let labels = self.registry.read().labels(id);
             let rank = ranks.get(id as usize).copied().unwrap_or(u32::MAX);
-            found.push((rank, Series { labels, timestamps: times.share(&samples.times), values: samples.values.clone() }));
+            found.push((rank, Series { labels, timestamps: times.share(&samples.times), values: samples.values.clone(), ..Series::default() }));
             Ok(true)
         })
         .map_err(storage_error)?;

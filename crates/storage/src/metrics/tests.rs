@@ -319,7 +319,7 @@ fn every_sample_is_found_once_bit_for_bit() {
 }
 
 fn up(instance: &str, samples: &[(i64, f64)]) -> TimeSeries {
-    TimeSeries { labels: Labels::new([(METRIC_NAME, "up"), ("instance", instance)]), samples: samples.to_vec(), exemplars: vec![] }
+    TimeSeries { labels: Labels::new([(METRIC_NAME, "up"), ("instance", instance)]), samples: samples.to_vec(), ..TimeSeries::default() }
 }
 
 #[test]

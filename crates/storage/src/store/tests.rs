@@ -88,7 +88,7 @@ fn batch(signal: Signal, numbers: &[u64]) -> Batch {
             let one = |n: &u64| TimeSeries {
                 labels: Labels::new([("__name__", "rows"), ("rest", &(n % 50).to_string())]),
                 samples: vec![(time(*n) / 1_000_000, *n as f64)],
-                exemplars: Vec::new(),
+                ..TimeSeries::default()
             };
             Batch::Series(numbers.iter().map(one).collect(), Vec::new())
         }

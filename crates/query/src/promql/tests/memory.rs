@@ -46,7 +46,7 @@ impl Queryable for Memory {
             if ctx.stats.add_samples(values.len() as u64) > ctx.limits.samples_max {
                 return Err(limit("samples_max"));
             }
-            out.push(Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values });
+            out.push(Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values, ..Series::default() });
         }
         Ok(out)
     }

@@ -206,7 +206,7 @@ pub(super) fn batch(signal: Signal, lines: &[Line]) -> Batch {
             let one = |(time, text): &Line| TimeSeries {
                 labels: skopos_model::Labels::new([("id", text.as_str())]),
                 samples: vec![(*time, 1.0)],
-                exemplars: Vec::new(),
+                ..TimeSeries::default()
             };
             Batch::Series(lines.iter().map(one).collect(), Vec::new())
         }
