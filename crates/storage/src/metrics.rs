@@ -1,4 +1,4 @@
-//! Metrics: series, their samples, exemplars and metadata.
+//! Metrics: series, their samples, native histograms, start timestamps, exemplars and metadata.
 //!
 //! Samples live in the head as packed chunks, a series each, and in files as rows whose values are decimals
 //! (`value = coalesce(value, (base + d) / 10^e)`), so that a byte or two holds one and plain SQL reads it. Both know
@@ -21,9 +21,11 @@ mod samples;
 
 mod cache;
 mod files;
+mod histograms;
 mod reader;
 mod run_index;
 mod small;
+mod starts;
 mod writer;
 
 mod flush;
@@ -54,11 +56,15 @@ use generation::{Appended, Generation};
 use order::{By, Order};
 use registry::Registry;
 use resolver::{RawCache, Resolver, find_or_add};
+use starts::Starts;
 
+pub(crate) use histograms::HistogramsScan;
 pub(crate) use scan::{SamplesScan, SeriesScan};
 
 /// Base tables.
 const SAMPLES: &str = "samples_data";
+const HISTOGRAMS: &str = "histograms_data";
+const STARTS: &str = "starts_data";
 const SERIES: &str = "series_data";
 const EXEMPLARS: &str = "exemplars_data";
 const METADATA: &str = "metadata_data";
@@ -102,19 +108,36 @@ pub(crate) struct MetricsTable {
     /// Taken before the registry's lock where both are needed.
     state: RwLock<State>,
     families: RwLock<Families>,
+    starts: RwLock<Starts>,
     /// Files of the small tables this process wrote, with the series in them: no need to read them back.
     written: Mutex<HashMap<String, Vec<u32>>>,
     indexes: Mutex<IndexCache>,
     /// Files that could not be read: reported once, left out since.
     refused: Refused,
-    schemas: [Arc<Schema>; 4],
+    schemas: [Arc<Schema>; 6],
 }
 
 impl MetricsTable {
     /// An empty table that writes to and reads from `blobs`.
     pub(crate) fn new(blobs: Arc<dyn Blobs>, options: &StoreOptions) -> Arc<Self> {
-        use ColumnType::{Blob, Double, Int32, Int64, MapVarchar, TimestampMs, Varchar};
+        use ColumnType::{Blob, Double, DoubleList, Int32, Int32List, Int64, MapVarchar, TimestampMs, Varchar};
         let samples = [("series_id", Int32), ("time", TimestampMs), ("base", Int64), ("d", Int64), ("e", Int32), ("value", Double)];
+        let histograms = [
+            ("series_id", Int32),
+            ("time", TimestampMs),
+            ("schema", Int32),
+            ("counter_reset", Varchar),
+            ("zero_threshold", Double),
+            ("zero_count", Double),
+            ("count", Double),
+            ("sum", Double),
+            ("positive_indexes", Int32List),
+            ("positive_counts", DoubleList),
+            ("negative_indexes", Int32List),
+            ("negative_counts", DoubleList),
+            ("custom_bounds", DoubleList),
+        ];
+        let starts = [("series_id", Int32), ("time", TimestampMs), ("start", TimestampMs)];
         let series = [("series_id", Int32), ("metric_name", Varchar), ("labels", MapVarchar)];
         let exemplars =
             [("series_id", Int32), ("time", TimestampMs), ("value", Double), ("trace_id", Blob), ("span_id", Blob), ("labels", MapVarchar)];
@@ -129,6 +152,7 @@ impl MetricsTable {
             label_order: Mutex::new(Order::new(By::Labels)),
             state: RwLock::default(),
             families: RwLock::default(),
+            starts: RwLock::default(),
             written: Mutex::default(),
             indexes: Mutex::default(),
             refused: Refused::default(),
@@ -137,6 +161,8 @@ impl MetricsTable {
                 Arc::new(Schema::new(SERIES, 0, &series)),
                 Arc::new(Schema::new(EXEMPLARS, 0, &exemplars)),
                 Arc::new(Schema::new(METADATA, 0, &metadata)),
+                Arc::new(Schema::new(HISTOGRAMS, 0, &histograms)),
+                Arc::new(Schema::new(STARTS, 0, &starts)),
             ],
         })
     }
@@ -160,6 +186,18 @@ impl MetricsTable {
                 if let Some(newest) = newest.get_mut(series.0 as usize) {
                     open.append(series, (times, values), newest, self.window, &self.admission, &mut appended);
                 }
+            }
+            for (series, time, histogram) in batch.histograms {
+                if let Some(newest) = newest.get_mut(series.0 as usize) {
+                    open.append_histogram((series, time, histogram), newest, self.window, &self.admission, &mut appended);
+                }
+            }
+            if !batch.starts.is_empty() {
+                let mut starts = self.starts.write();
+                let new = batch.starts.into_iter().filter(|row| row.0.0 < next && starts.note(*row));
+                let before = open.starts.len();
+                open.starts.extend(new);
+                open.bytes += (open.starts.len() - before) * size_of::<small::starts::Row>();
             }
             for (series, exemplar) in batch.exemplars {
                 if series.0 < next {
@@ -278,6 +316,13 @@ impl MetricsTable {
                     }
                 }
             });
+        } else if file.file.table == STARTS && written.is_none() {
+            result = small::starts::read(file, &*self.blobs).map(|rows| {
+                let mut starts = self.starts.write();
+                rows.into_iter().for_each(|row| {
+                    starts.note(row);
+                });
+            });
         }
         if let Err(error) = result
             && let Err(error) = file.set_aside(error)
@@ -316,12 +361,16 @@ impl Table for MetricsTable {
 
     fn views(&self) -> Vec<View> {
         let view = |name, sql: &str, columns: &[&str]| View { name, sql: sql.to_owned(), columns: columns.iter().map(|c| (*c).to_owned()).collect() };
+        let columns = self.schemas.iter().find(|s| s.table == HISTOGRAMS).map(|s| s.columns()).unwrap_or_default();
+        let histogram_columns: Vec<String> = columns.into_iter().map(|c| c.name).collect();
+        let histogram_names: Vec<&str> = histogram_columns.iter().map(String::as_str).collect();
         vec![
             view(
                 "samples",
                 "SELECT series_id, time, coalesce(value, (base + d) / pow(10, e)) AS value FROM {DUCKLAKE_CATALOG}.samples_data",
                 &["series_id", "time", "value"],
             ),
+            view("histograms", &format!("SELECT {} FROM {{DUCKLAKE_CATALOG}}.histograms_data", histogram_names.join(", ")), &histogram_names),
             view("series", "SELECT series_id, metric_name, labels FROM {DUCKLAKE_CATALOG}.series_data", &["series_id", "metric_name", "labels"]),
             view(
                 "exemplars",
@@ -336,7 +385,7 @@ impl Table for MetricsTable {
         let state = self.state.read();
         let open = &state.open;
         HeadSize {
-            rows: open.samples + open.exemplars.len() + open.metadata.len(),
+            rows: open.rows(),
             bytes: open.bytes + state.sealed.as_ref().map_or(0, |s| s.bytes),
             since: if open.touched { open.since } else { 0 },
         }
@@ -349,7 +398,7 @@ impl Table for MetricsTable {
             return None;
         }
         let open = std::mem::take(&mut state.open);
-        let sealed = Sealed { seq_max: open.seq_max, rows: open.samples + open.exemplars.len() + open.metadata.len() };
+        let sealed = Sealed { seq_max: open.seq_max, rows: open.rows() };
         state.sealed = Some(Arc::new(open));
         self.admission.sealed(self.registry.read().next());
         Some(sealed)
@@ -379,7 +428,7 @@ impl Table for MetricsTable {
     }
 
     fn plan_merge(&self, _now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>> {
-        [SAMPLES, SERIES, EXEMPLARS, METADATA].into_iter().find_map(|table| merge::plan_table(self, table, full))
+        [SAMPLES, HISTOGRAMS, SERIES, EXEMPLARS, METADATA, STARTS].into_iter().find_map(|table| merge::plan_table(self, table, full))
     }
 
     fn merge(&self, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError> {
@@ -392,6 +441,6 @@ impl Table for MetricsTable {
 
     fn expires(&self, file: &FileMeta) -> bool {
         // Labels and metadata are what samples of any age are read by.
-        file.file.table != SERIES && file.file.table != METADATA
+        ![SERIES, METADATA, STARTS].contains(&file.file.table)
     }
 }

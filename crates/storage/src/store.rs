@@ -16,7 +16,7 @@ use crate::disk::{Disk, FolderLock, LocalDisk};
 use crate::engine::{Engine, Parts, Slot};
 use crate::error::{AppendError, StorageError};
 use crate::logs::LogsTable;
-use crate::metrics::{MetricsTable, SamplesScan, SeriesScan};
+use crate::metrics::{HistogramsScan, MetricsTable, SamplesScan, SeriesScan};
 use crate::options::StoreOptions;
 use crate::record::{WalDecoder, WalPayload};
 use crate::scan::Scan;
@@ -118,10 +118,11 @@ impl Store {
             lock: Some(lock),
         })
         .await?;
-        let tables: [(&'static str, Arc<dyn Scan>); 4] = [
+        let tables: [(&'static str, Arc<dyn Scan>); 5] = [
             ("logs", Arc::clone(&logs) as _),
             ("spans", Arc::clone(&spans) as _),
             ("samples", Arc::new(SamplesScan(Arc::clone(&metrics)))),
+            ("histograms", Arc::new(HistogramsScan(Arc::clone(&metrics)))),
             ("series", Arc::new(SeriesScan(Arc::clone(&metrics)))),
         ];
         let sql = Sql::new(tables)?;

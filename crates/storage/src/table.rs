@@ -29,8 +29,24 @@ pub(crate) enum ColumnType {
     TimestampNs,
     /// Unix milliseconds.
     TimestampMs,
-    /// `MAP(VARCHAR, VARCHAR)`: takes three column ids, its own, the key's (+1) and the value's (+2).
+    /// `MAP(VARCHAR, VARCHAR)`.
     MapVarchar,
+    /// `INTEGER[]`.
+    Int32List,
+    /// `DOUBLE[]`.
+    DoubleList,
+}
+
+impl ColumnType {
+    /// Columns inside it. They take the column ids after its own.
+    pub(crate) fn children(self) -> &'static [(&'static str, ColumnType)] {
+        match self {
+            Self::MapVarchar => &[("key", Self::Varchar), ("value", Self::Varchar)],
+            Self::Int32List => &[("element", Self::Int32)],
+            Self::DoubleList => &[("element", Self::Double)],
+            _ => &[],
+        }
+    }
 }
 
 /// A column of a base table. `id` is DuckLake's `column_id` and Parquet's `field_id`.
@@ -54,7 +70,7 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    /// A schema of fixed columns, numbered from 1 in the order given (a map takes three numbers).
+    /// A schema of fixed columns, numbered from 1 in the order given (a map takes three numbers, a list two).
     pub(crate) fn new(table: &'static str, promoted_max: usize, fixed: &[(&str, ColumnType)]) -> Self {
         let schema = Self { table, promoted_max, columns: RwLock::new(Vec::with_capacity(fixed.len())) };
         for (name, ty) in fixed {
@@ -65,7 +81,7 @@ impl Schema {
 
     fn add(&self, name: String, ty: ColumnType, attribute: Option<(String, AttrType)>) -> Column {
         let mut columns = self.columns.write();
-        let id = columns.last().map_or(1, |last| last.id + if last.ty == ColumnType::MapVarchar { 3 } else { 1 });
+        let id = columns.last().map_or(1, |last| last.id + 1 + last.ty.children().len() as i32);
         let column = Column { id, name, ty, attribute };
         columns.push(column.clone());
         column

@@ -47,10 +47,11 @@ fn type_name(ty: ColumnType) -> &'static str {
         ColumnType::TimestampNs => "timestamp_ns",
         ColumnType::TimestampMs => "timestamp_ms",
         ColumnType::MapVarchar => "map",
+        ColumnType::Int32List | ColumnType::DoubleList => "list",
     }
 }
 
-const TYPES: [ColumnType; 11] = [
+const TYPES: [ColumnType; 13] = [
     ColumnType::Varchar,
     ColumnType::Blob,
     ColumnType::Boolean,
@@ -62,6 +63,8 @@ const TYPES: [ColumnType; 11] = [
     ColumnType::TimestampNs,
     ColumnType::TimestampMs,
     ColumnType::MapVarchar,
+    ColumnType::Int32List,
+    ColumnType::DoubleList,
 ];
 
 fn attribute_type_name(ty: AttrType) -> &'static str {
@@ -120,7 +123,9 @@ impl Database {
 
 async fn stored_columns(connection: &mut SqliteConnection, table_id: i64, table: &str) -> Result<Vec<Column>, StorageError> {
     let rows = sqlx::query(
-        "SELECT c.column_id, c.column_name, c.column_type, s.attribute, s.type FROM ducklake_column c \
+        "SELECT c.column_id, c.column_name, c.column_type, s.attribute, s.type, \
+         (SELECT e.column_type FROM ducklake_column e WHERE e.table_id = c.table_id AND e.parent_column = c.column_id \
+          AND e.end_snapshot IS NULL ORDER BY e.column_id LIMIT 1) FROM ducklake_column c \
          LEFT JOIN skopos_column s ON s.table_id = c.table_id AND s.column_id = c.column_id \
          WHERE c.table_id = ? AND c.end_snapshot IS NULL AND c.parent_column IS NULL ORDER BY c.column_id",
     )
@@ -130,7 +135,9 @@ async fn stored_columns(connection: &mut SqliteConnection, table_id: i64, table:
     rows.into_iter()
         .map(|row| {
             let (name, type_text): (String, String) = (row.get(1), row.get(2));
-            let ty = TYPES.into_iter().find(|t| type_name(*t) == type_text).ok_or_else(|| StorageError::Catalog {
+            let inner: Option<String> = row.get(5);
+            let fits = |t: &ColumnType| type_name(*t) == type_text && t.children().first().map(|(_, ty)| type_name(*ty)) == inner.as_deref();
+            let ty = TYPES.into_iter().find(fits).ok_or_else(|| StorageError::Catalog {
                 path: table.to_owned(),
                 reason: format!("column {name} is of type {type_text}, which this version does not know"),
             })?;
@@ -228,11 +235,9 @@ pub(super) async fn write_schemas(
 }
 
 async fn write_column(connection: &mut SqliteConnection, table_id: i64, column: &Column, snapshot: i64) -> Result<(), StorageError> {
-    let children: &[(i32, &str)] = if column.ty == ColumnType::MapVarchar { &[(1, "key"), (2, "value")] } else { &[] };
     let own = (column.id, column.name.as_str(), type_name(column.ty), None);
-    for (id, name, ty, parent) in
-        std::iter::once(own).chain(children.iter().map(|(offset, name)| (column.id + offset, *name, "varchar", Some(column.id))))
-    {
+    let children = (column.id + 1..).zip(column.ty.children()).map(|(id, (name, ty))| (id, *name, type_name(*ty), Some(column.id)));
+    for (id, name, ty, parent) in std::iter::once(own).chain(children) {
         sqlx::query(
             "INSERT INTO ducklake_column (column_id, begin_snapshot, table_id, column_order, column_name, column_type, default_value, \
              nulls_allowed, parent_column, default_value_type, default_value_dialect) VALUES (?, ?, ?, ?, ?, ?, 'NULL', 1, ?, 'literal', 'duckdb')",

@@ -9,7 +9,7 @@ use super::generation::{Generation, ReadScratch};
 use super::order::{By, sort_by_rank};
 use super::samples::Samples;
 use super::writer::SamplesWriter;
-use super::{EXEMPLARS, METADATA, MetricsTable, SAMPLES, SERIES, small};
+use super::{EXEMPLARS, HISTOGRAMS, METADATA, MetricsTable, SAMPLES, SERIES, STARTS, histograms, small, starts};
 
 /// Writes all that a sealed generation holds, and the series it needs that no file has yet.
 pub(super) fn encode(table: &MetricsTable, sealed: &Generation, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError> {
@@ -27,6 +27,17 @@ pub(super) fn encode(table: &MetricsTable, sealed: &Generation, blobs: &dyn Blob
             writer.push(*id, &samples.times, &samples.values)?;
         }
         files.push(writer.finish()?);
+    }
+    if !sealed.histograms.is_empty() {
+        files.extend(histograms::write(blobs, origin(HISTOGRAMS), &sealed.histograms)?);
+        ids.extend(sealed.histograms.ids());
+    }
+    if !sealed.starts.is_empty() {
+        let rows = starts::compact(sealed.starts.clone(), i64::MIN);
+        ids.extend(rows.iter().map(|(id, ..)| id.0));
+        let file = small::starts::write(blobs, origin(STARTS), &rows)?;
+        table.written.lock().insert(file.path.clone(), Vec::new());
+        files.push(file);
     }
     if !sealed.exemplars.is_empty() {
         let mut rows = sealed.exemplars.clone();

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use skopos_model::{Exemplar, MetricMetadata, SeriesId};
+use skopos_model::{Exemplar, MetricMetadata, NativeHistogram, SeriesId};
 
 use super::admission::Admission;
 use super::chunk::{CHUNK_SAMPLES, Chunk, ChunkScratch, TimeBlock};
+use super::histograms::HistogramHead;
 use super::registry::HashedMap;
 use super::samples::Samples;
+use super::small::starts;
 
 /// Room of a series' first buffer; it doubles until a chunk is full. Two kilobytes at once for each of a million
 /// series would be too much.
@@ -103,6 +105,9 @@ pub(super) struct Generation {
     /// By series number: index into `buffers`.
     slots: Vec<u32>,
     buffers: Vec<Buffer>,
+    pub(super) histograms: HistogramHead,
+    /// Changes of start timestamps.
+    pub(super) starts: Vec<starts::Row>,
     pub(super) exemplars: Vec<(SeriesId, Exemplar)>,
     /// Metadata that was new or another than before.
     pub(super) metadata: Vec<MetricMetadata>,
@@ -159,15 +164,9 @@ impl Generation {
             self.slots.resize(slot + 1, NONE);
         }
         for (&time, &value) in run.0.iter().zip(run.1) {
-            if !(TIME_MIN..=TIME_MAX).contains(&time) {
-                appended.out_of_range += 1;
+            if !takes(time, newest, window, appended) {
                 continue;
             }
-            if time < *newest && newest.saturating_sub(time) > window {
-                appended.too_old += 1;
-                continue;
-            }
-            *newest = time.max(*newest);
             if self.slots[slot] == NONE {
                 self.slots[slot] = self.buffers.len() as u32;
                 self.buffers.push(Buffer {
@@ -210,6 +209,27 @@ impl Generation {
         }
     }
 
+    /// Appends a native histogram, by the rules of [`Self::append`]. One of a time the series has is settled when it is read.
+    pub(super) fn append_histogram(
+        &mut self,
+        (series, time, histogram): (SeriesId, i64, NativeHistogram),
+        newest: &mut i64,
+        window: i64,
+        admission: &Admission,
+        appended: &mut Appended,
+    ) {
+        if takes(time, newest, window, appended) {
+            admission.appeared(series.0);
+            self.bytes += self.histograms.push(series.0, time, histogram);
+            appended.taken += 1;
+        }
+    }
+
+    /// Rows it holds, over all tables.
+    pub(super) fn rows(&self) -> usize {
+        self.samples + self.histograms.rows() + self.starts.len() + self.exemplars.len() + self.metadata.len()
+    }
+
     /// Appends an exemplar, unless there are too many or its time cannot be shown.
     pub(super) fn append_exemplar(&mut self, series: SeriesId, exemplar: Exemplar) {
         if !(TIME_MIN..=TIME_MAX).contains(&exemplar.timestamp) || self.exemplars.len() >= EXEMPLARS_MAX {
@@ -245,6 +265,20 @@ impl Generation {
         }
         out
     }
+}
+
+/// Whether a sample's time is one that is stored; the series' newest time moves on.
+fn takes(time: i64, newest: &mut i64, window: i64, appended: &mut Appended) -> bool {
+    if !(TIME_MIN..=TIME_MAX).contains(&time) {
+        appended.out_of_range += 1;
+        return false;
+    }
+    if time < *newest && newest.saturating_sub(time) > window {
+        appended.too_old += 1;
+        return false;
+    }
+    *newest = time.max(*newest);
+    true
 }
 
 /// Packs a full tail and returns the memory that came on top.

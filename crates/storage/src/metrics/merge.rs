@@ -15,7 +15,7 @@ use super::plan::{Size, plan};
 use super::reader::{RunCursor, SamplesFile};
 use super::samples::Samples;
 use super::writer::SamplesWriter;
-use super::{EXEMPLARS, METADATA, MetricsTable, SAMPLES, SERIES, small};
+use super::{EXEMPLARS, HISTOGRAMS, METADATA, MetricsTable, SAMPLES, SERIES, STARTS, histograms, small};
 
 /// The files of one base table to merge next.
 pub(super) fn plan_table(table: &MetricsTable, name: &str, full: bool) -> Option<Vec<Arc<FileMeta>>> {
@@ -26,7 +26,7 @@ pub(super) fn plan_table(table: &MetricsTable, name: &str, full: bool) -> Option
             let (time_min, time_max) = (bulk(0).unwrap_or(f.file.time_min), bulk(1).unwrap_or(f.file.time_max));
             Size { rows: f.file.rows, time_min, time_max }
         }
-        EXEMPLARS => Size { rows: f.file.rows, time_min: f.file.time_min, time_max: f.file.time_max },
+        EXEMPLARS | HISTOGRAMS => Size { rows: f.file.rows, time_min: f.file.time_min, time_max: f.file.time_max },
         // These hold for all times.
         _ => Size { rows: f.file.rows, time_min: 0, time_max: 0 },
     };
@@ -58,6 +58,8 @@ pub(super) fn run(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, b
         SERIES => series(table, &inputs, blobs, origin)?,
         EXEMPLARS => exemplars(&inputs, cutoff, blobs, origin)?,
         METADATA => metadata(table, &inputs, blobs, origin)?,
+        HISTOGRAMS => histograms::merge(table, &inputs, first_kept(cutoff), blobs, origin)?,
+        STARTS => starts(table, &inputs, cutoff, blobs, origin)?,
         other => {
             return Err(StorageError::Format { what: "cannot merge", reason: format!("{other} is no table of metrics") });
         }
@@ -132,6 +134,21 @@ fn metadata(table: &MetricsTable, inputs: &[Arc<FileMeta>], blobs: &dyn Blobs, o
         return Ok(None);
     }
     let file = small::metadata::write(blobs, origin, &rows)?;
+    table.written.lock().insert(file.path.clone(), Vec::new());
+    Ok(Some(file))
+}
+
+/// A start holds as long as its series does: of what is older than the cutoff the last stays.
+fn starts(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs, origin: Origin) -> Result<Option<NewFile>, StorageError> {
+    let mut rows = Vec::new();
+    for meta in inputs {
+        rows.extend(checked(meta, small::starts::read(meta, blobs))?);
+    }
+    let rows = super::starts::compact(rows, first_kept(cutoff));
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let file = small::starts::write(blobs, origin, &rows)?;
     table.written.lock().insert(file.path.clone(), Vec::new());
     Ok(Some(file))
 }

@@ -66,7 +66,7 @@ fn series_number(value: &Value) -> Option<u32> {
 }
 
 impl MetricsTable {
-    fn series_for(&self, filter: &Filter, ctx: &QueryContext) -> Result<Vec<u32>, StorageError> {
+    pub(super) fn series_for(&self, filter: &Filter, ctx: &QueryContext) -> Result<Vec<u32>, StorageError> {
         let registry = self.registry.read();
         let Wanted { ids, names } = Wanted::of(filter);
         let mut found = match names {
@@ -89,7 +89,7 @@ impl MetricsTable {
 }
 
 /// Milliseconds inside a range of nanoseconds, as a closed range; `None` when there is none.
-fn millis(range: TimeRange) -> Option<(i64, i64)> {
+pub(super) fn millis(range: TimeRange) -> Option<(i64, i64)> {
     let up = |n: i64| n.div_euclid(1_000_000) + i64::from(n.rem_euclid(1_000_000) > 0);
     let start = if range.start == i64::MIN { i64::MIN } else { up(range.start) };
     // The end is outside; all of time has no end.

@@ -17,6 +17,9 @@ use super::{EXEMPLARS, MetricsTable, small};
 /// Distinct time vectors remembered while a selection runs; beyond, equal ones may get allocations of their own.
 const TIMES_KNOWN_MAX: usize = 65_536;
 
+/// A native histogram counts as so many samples against a query's limit: it takes about as much memory.
+const HISTOGRAM_SAMPLES: usize = 10;
+
 /// Gives equal time vectors one allocation.
 #[derive(Default)]
 struct Times {
@@ -93,7 +96,14 @@ impl MetricsTable {
     /// Such series with a sample in the closed range of milliseconds.
     fn matching_present(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<u32>, QueryError> {
         let ids = self.matching_any(matchers, ctx)?;
-        self.present(ids, start, end, ctx).map_err(storage_error)
+        let with_histograms = self.present_histograms(&ids, start, end, ctx).map_err(storage_error)?;
+        let mut found = self.present(ids, start, end, ctx).map_err(storage_error)?;
+        if !with_histograms.is_empty() {
+            found.extend(with_histograms);
+            found.sort_unstable();
+            found.dedup();
+        }
+        Ok(found)
     }
 }
 
@@ -103,14 +113,28 @@ impl Queryable for MetricsTable {
         let ranks = self.ranks(By::Labels);
         let mut times = Times::default();
         let mut found: Vec<(u32, Series)> = Vec::new();
+        let (start, end) = (select.start, select.end);
+        let mut histograms = self.gather_histograms(&ids, start, end, ctx).map_err(storage_error)?;
+        let starts = self.starts.read();
+        let starts_of = |id: u32| if starts.is_empty() { Vec::new() } else { starts.of(id, start, end) };
         self.gather(ids, (select.start, select.end), ctx, |id, samples| {
-            count(samples.times.len(), ctx)?;
             let labels = self.registry.read().labels(id);
             let rank = ranks.get(id as usize).copied().unwrap_or(u32::MAX);
-            found.push((rank, Series { labels, timestamps: times.share(&samples.times), values: samples.values.clone(), ..Series::default() }));
+            let mut histograms = histograms.remove(&id).unwrap_or_default();
+            // A time has one sample: the float, which came first wherever both were told apart.
+            histograms.retain(|(time, _)| samples.times.binary_search(time).is_err());
+            count(samples.times.len() + histograms.len() * HISTOGRAM_SAMPLES, ctx)?;
+            let (timestamps, values) = (times.share(&samples.times), samples.values.clone());
+            found.push((rank, Series { labels, timestamps, values, histograms, starts: starts_of(id) }));
             Ok(true)
         })
         .map_err(storage_error)?;
+        for (id, histograms) in histograms {
+            count(histograms.len() * HISTOGRAM_SAMPLES, ctx)?;
+            let labels = self.registry.read().labels(id);
+            let rank = ranks.get(id as usize).copied().unwrap_or(u32::MAX);
+            found.push((rank, Series { labels, histograms, starts: starts_of(id), ..Series::default() }));
+        }
         found.sort_by_key(|(rank, _)| *rank);
         Ok(found.into_iter().map(|(_, series)| series).collect())
     }

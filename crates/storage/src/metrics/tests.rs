@@ -1,5 +1,7 @@
 //! The whole table against a naive model, and figures.
 
+mod histograms;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::sync::Arc;
@@ -181,6 +183,8 @@ fn number(table: &MetricsTable, series: &[TimeSeries], metadata: Vec<MetricMetad
         let raw = s.labels.to_string();
         let Some(id) = resolver.resolve(raw.as_bytes(), &mut || s.labels.clone()) else { continue };
         s.samples.iter().for_each(|(t, v)| batch.push(id, *t, *v));
+        batch.histograms.extend(s.histograms.iter().map(|(t, h)| (id, *t, h.clone())));
+        batch.starts.extend(s.starts.iter().map(|(from, start)| (id, *from, *start)));
         batch.exemplars.extend(s.exemplars.iter().map(|e| (id, e.clone())));
     }
     batch

@@ -96,11 +96,14 @@ fn batch(signal: Signal, numbers: &[u64]) -> Batch {
 }
 
 async fn append(store: &Store, signal: Signal, numbers: &[u64]) -> Result<(), AppendError> {
-    let batch = batch(signal, numbers);
+    append_batch(store, batch(signal, numbers)).await
+}
+
+async fn append_batch(store: &Store, batch: Batch) -> Result<(), AppendError> {
     let payload = WalPayload {
         protocol: Protocol::Batch,
         encoding: Encoding::Identity,
-        signal,
+        signal: batch.signal(),
         received: NOON,
         tenant: 0,
         config_version: 0,

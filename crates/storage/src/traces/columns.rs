@@ -98,6 +98,8 @@ pub(super) fn arrow_type(column: &Column, dictionary: bool) -> DataType {
             let entries = Fields::from(vec![field("key", DataType::Utf8, false, column.id + 1), field("value", DataType::Utf8, true, column.id + 2)]);
             DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
         }
+        ColumnType::Int32List => DataType::List(Arc::new(field("element", DataType::Int32, false, column.id + 1))),
+        ColumnType::DoubleList => DataType::List(Arc::new(field("element", DataType::Float64, false, column.id + 1))),
     }
 }
 
