@@ -41,7 +41,7 @@ impl StoreOptions {
         let day = Duration::from_secs(24 * 3600);
         Self {
             data: data.into(),
-            head_bytes_max: 160 << 20,
+            head_bytes_max: 128 << 20,
             flush_age: Duration::from_secs(60),
             flush_age_metrics: Duration::from_secs(600),
             flush_rows: 250_000,

@@ -223,7 +223,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             ingest: skopos_model::IngestLimits::default(),
-            head_bytes_max: 160 << 20,
+            head_bytes_max: 128 << 20,
             query_timeout_seconds: 120,
             query_samples_max: 200_000_000,
             active_series_max: 3_000_000,
