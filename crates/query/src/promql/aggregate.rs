@@ -1,14 +1,18 @@
 //! Aggregations. Those that need one value at a time read rows as they are computed and never hold them all.
 
-use std::collections::HashMap;
+mod native;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::METRIC_NAME;
 
 use super::ast::{Aggregate, AggregateOp, Expr};
 use super::display::number;
 use super::eval::Evaluator;
+use super::group::{Pick, group};
 use super::sum::Sum;
-use super::vector::{ABSENT, Grid, Key, Name, Pick, Steps, Vector, group, is_absent};
+use super::vector::{ABSENT, Grid, HistogramCell, Key, Name, Scratch, Steps, Vector, is_absent};
 use crate::error::QueryError;
 
 type Evaluated<T> = Result<T, QueryError>;
@@ -36,6 +40,9 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, a: &Aggregate, steps: St
         (op, Some(p)) => {
             let parameter = ev.scalar(p, steps)?;
             let grid = ev.grid(&a.expr, steps)?;
+            if grid.has_histograms() && matches!(op, AggregateOp::Quantile | AggregateOp::Topk | AggregateOp::Bottomk) {
+                ev.notes.about("", &a.expr).histograms_ignored_in(op.name());
+            }
             match op {
                 AggregateOp::Quantile => {
                     if let Some(bad) = parameter.iter().find(|q| !(0.0..=1.0).contains(*q)) {
@@ -62,7 +69,7 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, a: &Aggregate, steps: St
         }
         (op, None) => {
             let vector = ev.vector(&a.expr, steps)?;
-            stream(ev, vector, op, &pick)
+            stream(ev, vector, op, &pick, &a.expr)
         }
     }
 }
@@ -149,6 +156,14 @@ impl Cells {
         }
     }
 
+    /// Histograms of a row, for operators that count values without looking at them.
+    fn add_histograms(&mut self, group: usize, row: &[HistogramCell]) {
+        for (k, _) in row {
+            let cell = &mut self.value[group * self.width + *k as usize];
+            *cell = if self.op == AggregateOp::Group || is_absent(*cell) { 1.0 } else { *cell + 1.0 };
+        }
+    }
+
     fn finish(mut self) -> Vec<f64> {
         let (second, count) = (&self.second, &self.count);
         for (i, v) in self.value.iter_mut().enumerate().filter(|(_, v)| !is_absent(**v)) {
@@ -202,17 +217,29 @@ fn fold(cells: &mut [f64], row: &[f64], f: impl Fn(f64, f64) -> f64) {
     }
 }
 
-fn stream(ev: &Evaluator<'_>, mut vector: Vector, op: AggregateOp, pick: &Pick<'_>) -> Evaluated<Vector> {
+fn stream(ev: &Evaluator<'_>, mut vector: Vector, op: AggregateOp, pick: &Pick<'_>, at: &Expr) -> Evaluated<Vector> {
     let (codes, first) = group(&vector.keys, pick);
     let width = vector.width;
     ev.check_cells(first.len(), width)?;
     let mut cells = Cells::new(op, first.len(), width);
-    let mut scratch = vec![ABSENT; width];
+    let mut scratch = Scratch::new(width);
+    let (mut totals, mut ignored) = (native::Totals::default(), false);
     for (i, code) in codes.iter().enumerate() {
         if i % 256 == 0 {
             ev.ctx.check()?;
         }
-        cells.add(*code as usize, vector.row(i, &mut scratch));
+        let (row, histograms) = vector.row(i, &mut scratch);
+        cells.add(*code as usize, row);
+        if !histograms.is_empty() {
+            match op {
+                AggregateOp::Sum | AggregateOp::Avg => totals.add(*code as usize, histograms, i),
+                AggregateOp::Count | AggregateOp::Group => cells.add_histograms(*code as usize, histograms),
+                _ => ignored = true,
+            }
+        }
+    }
+    if ignored {
+        ev.notes.about("", at).histograms_ignored_in(op.name());
     }
     let keys = group_keys(&vector.keys, &codes, &first, pick);
     let mut data = cells.finish();
@@ -221,7 +248,7 @@ fn stream(ev: &Evaluator<'_>, mut vector: Vector, op: AggregateOp, pick: &Pick<'
         let again: Vec<bool> = data.chunks(width).map(|row| row.iter().any(|v| v.is_infinite())).collect();
         let mut means = vec![super::sum::Mean::default(); data.len()];
         for (i, code) in codes.iter().enumerate().filter(|(_, c)| again[**c as usize]) {
-            let row = vector.row(i, &mut scratch);
+            let (row, _) = vector.row(i, &mut scratch);
             for (mean, v) in means[*code as usize * width..].iter_mut().zip(row) {
                 if !is_absent(*v) {
                     mean.add(*v);
@@ -232,7 +259,9 @@ fn stream(ev: &Evaluator<'_>, mut vector: Vector, op: AggregateOp, pick: &Pick<'
             *v = mean.value();
         }
     }
-    let mut grid = Grid { keys, data, width };
+    let histograms = if totals.is_empty() { Vec::new() } else { totals.finish(ev, &mut vector, &codes, op, at, &mut data) };
+    let mut grid = Grid::new(keys, data, width);
+    histograms.into_iter().enumerate().for_each(|(i, row)| grid.set_histograms(i, row));
     grid.prune();
     Ok(Vector::dense(grid))
 }
@@ -307,14 +336,20 @@ fn limits(parameter: &[f64]) -> Evaluated<Vec<usize>> {
 }
 
 /// `topk`, `bottomk`, `limitk`: the chosen series with their values where they were chosen.
-fn select(grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Grid {
+fn select(mut grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Grid {
+    if op != AggregateOp::Limitk {
+        // Histograms have no order.
+        grid.take_histograms();
+    }
     let (members, _) = members(&grid, pick);
     let width = grid.width;
     let mut kept = vec![ABSENT; grid.data.len()];
     let mut chosen = Vec::new();
+    // Where histograms were chosen: series and step.
+    let mut native: HashSet<(usize, usize)> = HashSet::new();
     for list in &members {
         for k in 0..width {
-            let mut candidates: Vec<(f64, usize)> = list.iter().map(|i| (grid.row(*i)[k], *i)).filter(|(v, _)| !is_absent(*v)).collect();
+            let mut candidates: Vec<(f64, usize)> = list.iter().filter(|i| grid.is_present(**i, k)).map(|i| (grid.row(*i)[k], *i)).collect();
             // NaN comes last either way. Of equal values the first by labels stays, so that the choice does not
             // depend on which other steps are computed along.
             let by_labels = |a: usize, b: usize| grid.keys[a].labels.cmp(&grid.keys[b].labels).then(a.cmp(&b));
@@ -334,20 +369,24 @@ fn select(grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Gri
                 candidates.sort_unstable_by(order);
             }
             for (v, i) in candidates {
+                if is_absent(v) {
+                    native.insert((i, k));
+                }
                 kept[i * width + k] = v;
                 chosen.push(i);
             }
         }
     }
+    grid.retain_histograms(|i, k| native.contains(&(i, k)));
     if width > 1 {
-        let mut out = Grid { keys: grid.keys, data: kept, width };
-        out.prune();
-        return out;
+        grid.data = kept;
+        grid.prune();
+        return grid;
     }
     // An instant query shows them by value.
     let mut out = Grid::empty(1);
     for i in chosen {
-        out.push(grid.keys[i].clone(), &kept[i..=i]);
+        out.push_row(grid.keys[i].clone(), &kept[i..=i], grid.histograms(i).to_vec());
     }
     out
 }
@@ -355,17 +394,20 @@ fn select(grid: Grid, limits: &[usize], op: AggregateOp, pick: &Pick<'_>) -> Gri
 /// Keeps a share of the series, chosen by their labels' hash: a negative ratio keeps the complement.
 fn limit_ratio(mut grid: Grid, ratios: &[f64]) -> Grid {
     let width = grid.width;
+    #[allow(clippy::cast_precision_loss, reason = "a share needs no more digits")]
+    let shares: Vec<f64> = grid.keys.iter().map(|key| key.visible().stable_hash() as f64 / u64::MAX as f64).collect();
+    let keep = |i: usize, k: usize| {
+        let ratio = ratios[k.min(width - 1)].clamp(-1.0, 1.0);
+        if ratio >= 0.0 { shares[i] < ratio } else { shares[i] >= 1.0 + ratio }
+    };
     for i in 0..grid.keys.len() {
-        #[allow(clippy::cast_precision_loss, reason = "a share needs no more digits")]
-        let share = grid.keys[i].visible().stable_hash() as f64 / u64::MAX as f64;
         for (k, cell) in grid.row_mut(i).iter_mut().enumerate() {
-            let ratio = ratios[k.min(width - 1)].clamp(-1.0, 1.0);
-            let keep = if ratio >= 0.0 { share < ratio } else { share >= 1.0 + ratio };
-            if !keep {
+            if !keep(i, k) {
                 *cell = ABSENT;
             }
         }
     }
+    grid.retain_histograms(keep);
     grid.prune();
     grid
 }
@@ -374,22 +416,22 @@ fn count_values(grid: &Grid, label: &str, pick: &Pick<'_>) -> Evaluated<Grid> {
     let (members, keys) = members(grid, pick);
     let mut out = Grid::empty(grid.width);
     for (list, key) in members.iter().zip(keys) {
-        let mut rows: HashMap<u64, usize> = HashMap::new();
+        let mut rows: HashMap<String, usize> = HashMap::new();
+        let mut count = |text: String, k: usize| {
+            let row = *rows.entry(text).or_insert_with_key(|text| {
+                let labels = key.labels.with(label, text);
+                out.push_absent(Key { labels: Arc::new(labels), name: key.name });
+                out.keys.len() - 1
+            });
+            let cell = &mut out.row_mut(row)[k];
+            *cell = if is_absent(*cell) { 1.0 } else { *cell + 1.0 };
+        };
         for i in list {
-            for k in 0..grid.width {
-                let v = grid.row(*i)[k];
-                if is_absent(v) {
-                    continue;
-                }
-                let bits = if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() };
-                let row = *rows.entry(bits).or_insert_with(|| {
-                    let text = if v.is_finite() { v.to_string() } else { number(v) };
-                    let labels = key.labels.with(label, &text);
-                    out.push_absent(Key { labels: std::sync::Arc::new(labels), name: key.name });
-                    out.keys.len() - 1
-                });
-                let cell = &mut out.row_mut(row)[k];
-                *cell = if is_absent(*cell) { 1.0 } else { *cell + 1.0 };
+            for (k, v) in grid.row(*i).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                count(if v.is_finite() { v.to_string() } else { number(*v) }, k);
+            }
+            for (k, h) in grid.histograms(*i) {
+                count(native::label_value(h), *k as usize);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Binary operators.
 
+mod native;
+
 use std::sync::Arc;
 
 use skopos_model::Labels;
@@ -8,8 +10,10 @@ use super::METRIC_NAME;
 
 use super::ast::{Binary, BinaryOp, Expr, Grouping, Matching};
 use super::eval::{Evaluator, Val};
-use super::vector::{ABSENT, Grid, Groups, Key, Name, Pick, Steps, Vector, is_absent};
+use super::group::{Groups, Pick};
+use super::vector::{ABSENT, Grid, HistogramRow, Key, Name, Steps, Vector, is_absent, step_index};
 use crate::error::QueryError;
+use native::{Operand, Outcome, combine};
 
 type Evaluated<T> = Result<T, QueryError>;
 
@@ -51,12 +55,14 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, b: &Binary, steps: Steps
             Ok(Val::Scalar(l))
         }
         (Val::Vector(v), Val::Scalar(s)) => {
-            let grid = v.into_grid(ev)?;
-            with_scalar(ev, grid, b, |k, v| (v, s[k])).map(Val::Vector)
+            let mut grid = v.into_grid(ev)?;
+            let histograms = native::with_scalar(ev, expr, b, &mut grid, &s, false);
+            with_scalar(ev, expr, grid, histograms, b, |k, v| (v, s[k])).map(Val::Vector)
         }
         (Val::Scalar(s), Val::Vector(v)) => {
-            let grid = v.into_grid(ev)?;
-            with_scalar(ev, grid, b, |k, v| (s[k], v)).map(Val::Vector)
+            let mut grid = v.into_grid(ev)?;
+            let histograms = native::with_scalar(ev, expr, b, &mut grid, &s, true);
+            with_scalar(ev, expr, grid, histograms, b, |k, v| (s[k], v)).map(Val::Vector)
         }
         (Val::Vector(l), Val::Vector(r)) => {
             let (l, r) = (l.into_grid(ev)?, r.into_grid(ev)?);
@@ -67,7 +73,7 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, b: &Binary, steps: Steps
             let grid = match b.op {
                 BinaryOp::And | BinaryOp::Unless => intersect(l, &r, &pick, b.op == BinaryOp::And),
                 BinaryOp::Or => union(l, r, &pick)?,
-                _ => Pairing { ev, b, pick: &pick, labels: &labels }.eval(&l, &r)?,
+                _ => Pairing { ev, expr, b, pick: &pick, labels: &labels }.eval(&l, &r)?,
             };
             Ok(Val::Vector(Vector::dense(grid)))
         }
@@ -78,10 +84,18 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, b: &Binary, steps: Steps
     }
 }
 
-/// Vector and scalar: `order` puts the vector's value and the scalar's in the order they were written.
-fn with_scalar(ev: &Evaluator<'_>, mut grid: Grid, b: &Binary, order: impl Fn(usize, f64) -> (f64, f64)) -> Evaluated<Vector> {
+/// Vector and scalar: `order` puts the vector's value and the scalar's in the order they were written; `histograms`
+/// are the results where the vector has histograms.
+fn with_scalar(
+    ev: &Evaluator<'_>,
+    expr: &Expr,
+    mut grid: Grid,
+    histograms: Vec<HistogramRow>,
+    b: &Binary,
+    order: impl Fn(usize, f64) -> (f64, f64),
+) -> Evaluated<Vector> {
     let comparison = b.op.is_comparison();
-    let arithmetic = !comparison && !matches!(b.op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
+    let trims = is_trim(b.op);
     for row in grid.data.chunks_mut(grid.width) {
         for (k, v) in row.iter_mut().enumerate() {
             if is_absent(*v) {
@@ -89,7 +103,10 @@ fn with_scalar(ev: &Evaluator<'_>, mut grid: Grid, b: &Binary, order: impl Fn(us
             }
             let (l, r) = order(k, *v);
             let (value, holds) = apply(b.op, l, r);
-            *v = if arithmetic {
+            if trims {
+                ev.notes.about("", expr).incompatible_types("float", b.op.symbol(), "float");
+            }
+            *v = if !comparison && !trims {
                 value
             } else if b.bool {
                 truth(holds)
@@ -100,11 +117,17 @@ fn with_scalar(ev: &Evaluator<'_>, mut grid: Grid, b: &Binary, order: impl Fn(us
             };
         }
     }
-    if comparison && !b.bool {
+    histograms.into_iter().enumerate().for_each(|(i, row)| grid.set_histograms(i, row));
+    if trims || (comparison && !b.bool) {
         grid.prune();
         return Ok(Vector::dense(grid));
     }
     ev.unnamed(grid)
+}
+
+/// Whether the operator leaves out a part of histograms.
+fn is_trim(op: BinaryOp) -> bool {
+    matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower)
 }
 
 /// At which steps a group of the right side has a value.
@@ -124,6 +147,7 @@ impl<'a> Presence<'a> {
             for (p, v) in cells.iter_mut().zip(grid.row(i)) {
                 *p |= !is_absent(*v);
             }
+            grid.histograms(i).iter().for_each(|(k, _)| cells[*k as usize] = true);
         }
         out
     }
@@ -146,6 +170,11 @@ fn intersect(mut left: Grid, right: &Grid, pick: &Pick<'_>, and: bool) -> Grid {
             }
         }
     }
+    if left.has_histograms() {
+        let there: Vec<_> = left.keys.iter().map(|key| presence.of(key, pick)).collect();
+        let keep: Vec<Vec<bool>> = there.iter().map(|p| (0..left.width).map(|k| p.is_some_and(|p| p[k]) == and).collect()).collect();
+        left.retain_histograms(|i, k| keep[i][k]);
+    }
     left.prune();
     left
 }
@@ -162,16 +191,37 @@ fn union(mut left: Grid, mut right: Grid, pick: &Pick<'_>) -> Evaluated<Grid> {
             }
         }
     }
+    if right.has_histograms() {
+        let there: Vec<Option<Vec<bool>>> = right.keys.iter().map(|key| presence.of(key, pick).map(<[bool]>::to_vec)).collect();
+        right.retain_histograms(|i, k| !there[i].as_ref().is_some_and(|p| p[k]));
+    }
     drop(presence);
     right.prune();
-    left.keys.append(&mut right.keys);
-    left.data.append(&mut right.data);
+    left.append(right);
     left.merge_same()
+}
+
+/// The value of a series at a step.
+fn operand(grid: &Grid, i: usize, k: usize) -> Operand<'_> {
+    let v = grid.row(i)[k];
+    match if is_absent(v) { grid.histogram(i, k) } else { None } {
+        Some(h) => Operand::Histogram(h),
+        None => Operand::Float(v),
+    }
+}
+
+/// Sets a value; steps ascend.
+fn set(grid: &mut Grid, row: usize, k: usize, value: Outcome) {
+    match value {
+        Outcome::Float(v) => grid.row_mut(row)[k] = v,
+        Outcome::Histogram(h) => grid.push_histogram(row, step_index(k), h),
+    }
 }
 
 /// Arithmetic and comparison between two vectors.
 struct Pairing<'a, 'e> {
     ev: &'a Evaluator<'e>,
+    expr: &'a Expr,
     b: &'a Binary,
     pick: &'a Pick<'a>,
     labels: &'a [&'a str],
@@ -202,6 +252,9 @@ impl Pairing<'_, '_> {
         for row in many.data.chunks(width) {
             any_many.iter_mut().zip(row).for_each(|(a, v)| *a |= !is_absent(*v));
         }
+        for i in 0..many.keys.len() {
+            many.histograms(i).iter().for_each(|(k, _)| any_many[*k as usize] = true);
+        }
         let mut out = Grid::empty(width);
         let mut one_at = vec![usize::MAX; width];
         let mut taken = vec![false; width];
@@ -210,7 +263,7 @@ impl Pairing<'_, '_> {
             one_at.fill(usize::MAX);
             taken.fill(false);
             for i in ones {
-                for (k, _) in one.row(*i).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                for k in (0..width).filter(|k| one.is_present(*i, *k)) {
                     if one_at[k] != usize::MAX && any_many[k] {
                         return Err(self.duplicate(&one.keys[one_at[k]], &one.keys[*i], swapped));
                     }
@@ -223,17 +276,21 @@ impl Pairing<'_, '_> {
                 let mut rows: Vec<(usize, usize)> = Vec::new();
                 for k in 0..width {
                     let v = row[k];
-                    if is_absent(v) {
+                    if is_absent(v) && !many.is_present(*i, k) {
                         continue;
                     }
                     matched[k] = true;
                     let other = one_at[k];
                     let w = match (other, fill_one) {
-                        (usize::MAX, Some(n)) => n.value,
+                        (usize::MAX, Some(n)) => Operand::Float(n.value),
                         (usize::MAX, None) => continue,
-                        (i, _) => one.row(i)[k],
+                        (i, _) => operand(one, i, k),
                     };
-                    let Some(value) = self.value(v, w, swapped) else { continue };
+                    let value = match w {
+                        Operand::Float(w) if !is_absent(v) => self.value(v, w, swapped).map(Outcome::Float),
+                        w => self.mixed(operand(many, *i, k), w, swapped),
+                    };
+                    let Some(value) = value else { continue };
                     if self.matching().grouping == Grouping::OneToOne && std::mem::replace(&mut taken[k], true) {
                         return Err(QueryError::Execution(
                             "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".to_owned(),
@@ -246,14 +303,18 @@ impl Pairing<'_, '_> {
                         rows.push((other, out.keys.len() - 1));
                         out.keys.len() - 1
                     });
-                    out.row_mut(target)[k] = value;
+                    set(&mut out, target, k, value);
                 }
             }
             if let Some(fill) = fill_many {
                 let mut rows: Vec<(usize, usize)> = Vec::new();
                 for k in (0..width).filter(|k| !matched[*k] && one_at[*k] != usize::MAX) {
                     let other = one_at[k];
-                    let Some(value) = self.value(fill.value, one.row(other)[k], swapped) else { continue };
+                    let value = match operand(one, other, k) {
+                        Operand::Float(w) => self.value(fill.value, w, swapped).map(Outcome::Float),
+                        w => self.mixed(Operand::Float(fill.value), w, swapped),
+                    };
+                    let Some(value) = value else { continue };
                     let found = rows.iter().find(|(o, _)| *o == other).map(|(_, r)| *r);
                     let target = found.unwrap_or_else(|| {
                         // Only the labels both sides agree on are known of a series that is not there.
@@ -262,7 +323,7 @@ impl Pairing<'_, '_> {
                         rows.push((other, out.keys.len() - 1));
                         out.keys.len() - 1
                     });
-                    out.row_mut(target)[k] = value;
+                    set(&mut out, target, k, value);
                 }
             }
         }
@@ -282,16 +343,25 @@ impl Pairing<'_, '_> {
     fn value(&self, many: f64, one: f64, swapped: bool) -> Option<f64> {
         let (l, r) = if swapped { (one, many) } else { (many, one) };
         let (value, holds) = apply(self.b.op, l, r);
+        if is_trim(self.b.op) {
+            self.ev.notes.about("", self.expr).incompatible_types("float", self.b.op.symbol(), "float");
+        }
         if self.b.bool {
             return Some(truth(holds));
         }
         holds.then_some(value)
     }
 
+    /// The same where at least one of them is a histogram.
+    fn mixed(&self, many: Operand<'_>, one: Operand<'_>, swapped: bool) -> Option<Outcome> {
+        let (l, r) = if swapped { (one, many) } else { (many, one) };
+        combine(self.b.op, self.b.bool, l, r, self.ev.notes.about("", self.expr))
+    }
+
     /// Labels of a result.
     fn key(&self, many: &Key, one: Option<&Key>) -> Key {
         let m = self.matching();
-        let unnamed = self.b.bool || !self.b.op.is_comparison();
+        let unnamed = self.b.bool || !(self.b.op.is_comparison() || is_trim(self.b.op));
         let mut name = if unnamed { self.ev.dropped() } else { many.name };
         if many.name == Name::Dropped {
             name = Name::Dropped;

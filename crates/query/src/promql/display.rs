@@ -127,7 +127,8 @@ impl Selector {
             };
             parts.push(format!("{}{op}{}", label(&m.name), quote(&m.value)));
         }
-        if parts.is_empty() { Ok(()) } else { write!(f, "{{{}}}", parts.join(",")) }
+        // Only the label selectors of info() may have neither a name nor a matcher.
+        if parts.is_empty() && self.name.is_some() { Ok(()) } else { write!(f, "{{{}}}", parts.join(",")) }
     }
 
     fn write_sampling(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! Runs a query: options, limits, and the result's final form.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ast::{Expr, Type};
@@ -20,13 +21,21 @@ pub struct EngineOptions {
     pub subquery_step: Duration,
     /// Whether experimental functions, aggregations and modifiers may be used.
     pub experimental: bool,
+    /// Whether rates take into account when a counter was started, where its samples say so.
+    pub start_timestamps: bool,
     /// Whether names are taken off at the end of a query instead of at each function.
     pub delayed_name_removal: bool,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { lookback: Duration::from_secs(300), subquery_step: Duration::from_secs(60), experimental: false, delayed_name_removal: false }
+        Self {
+            lookback: Duration::from_secs(300),
+            subquery_step: Duration::from_secs(60),
+            experimental: false,
+            start_timestamps: false,
+            delayed_name_removal: false,
+        }
     }
 }
 
@@ -73,12 +82,16 @@ impl Engine {
             Val::Text(text) => Value::Text { time: time_ms, text },
             Val::Vector(v) => {
                 let grid = finish(v.into_grid(&ev)?)?;
-                let samples = grid.keys.iter().zip(&grid.data);
-                Value::Vector(samples.map(|(key, v)| Sample { labels: key.finished(), time: time_ms, value: *v }).collect())
+                let samples = grid.keys.iter().zip(&grid.data).enumerate().map(|(i, (key, v))| {
+                    let histogram = grid.histogram(i, 0).map(Arc::clone);
+                    Sample { labels: key.finished(), time: time_ms, value: if histogram.is_some() { 0.0 } else { *v }, histogram }
+                });
+                Value::Vector(samples.collect())
             }
             Val::Matrix(m) => Value::Matrix(raw_samples(&m)),
         };
-        Ok(QueryOutput { value, warnings: ev.notes.warnings, infos: ev.notes.infos })
+        let (warnings, infos) = ev.notes.finish();
+        Ok(QueryOutput { value, warnings, infos })
     }
 
     /// The values from `start_ms` to `end_ms` (inclusive) every `step_ms`.
@@ -121,13 +134,14 @@ impl Engine {
         let mut ev = Evaluator::new(source, ctx, &self.options, steps, true);
         let mut out = match ev.eval(expr, steps)? {
             Val::Scalar(values) => {
-                vec![Points { labels: std::sync::Arc::default(), times: steps.times().collect(), values }]
+                vec![Points { labels: Arc::default(), times: steps.times().collect(), values, histograms: Vec::new() }]
             }
             Val::Vector(v) => points_of(&finish(v.into_grid(&ev)?)?, steps),
             Val::Text(_) | Val::Matrix(_) => Vec::new(),
         };
         out.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(QueryOutput { value: Value::Matrix(out), warnings: ev.notes.warnings, infos: ev.notes.infos })
+        let (warnings, infos) = ev.notes.finish();
+        Ok(QueryOutput { value: Value::Matrix(out), warnings, infos })
     }
 }
 
@@ -150,7 +164,8 @@ fn points_of(grid: &Grid, steps: Steps) -> Vec<Points> {
         } else {
             (all.clone(), row.to_vec())
         };
-        Points { labels: key.finished(), times, values }
+        let histograms = grid.histograms(i).iter().map(|(k, h)| (all[*k as usize], Arc::clone(h))).collect();
+        Points { labels: key.finished(), times, values, histograms }
     });
     series.collect()
 }
@@ -163,8 +178,11 @@ fn raw_samples(m: &Matrix) -> Vec<Points> {
         let (times, values) = super::window::without_stale(series);
         let (lo, hi) = Plan::new(&times, &m.ends, m.range).spans[0];
         let window = lo as usize..hi as usize;
-        if !window.is_empty() {
-            out.push(Points { labels: key.finished(), times: times[window.clone()].to_vec(), values: values[window].to_vec() });
+        let (start, end) = (m.ends[0].saturating_sub(m.range), m.ends[0]);
+        let histograms: Vec<_> = series.histograms.iter().filter(|(t, h)| *t > start && *t <= end && !h.is_stale()).cloned().collect();
+        if !window.is_empty() || !histograms.is_empty() {
+            let (times, values) = (times[window.clone()].to_vec(), values[window].to_vec());
+            out.push(Points { labels: key.finished(), times, values, histograms });
         }
     }
     out.sort_by(|a, b| a.labels.cmp(&b.labels));

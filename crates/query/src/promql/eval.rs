@@ -3,12 +3,17 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use skopos_model::{CounterReset, NativeHistogram};
+
 use super::ast::{At, Call, Expr, Kind, RangeSelector, Sampling, Selector, Shift, Subquery};
 use super::duration::{Duration, QueryTimes};
 use super::engine::EngineOptions;
 use super::functions::Body;
-use super::vector::{Grid, Key, Matrix, Name, Rows, Steps, Vector, is_absent};
-use super::window::{LatestRows, SmoothedRows, WindowFn, WindowRows};
+use super::histogram::multiplied;
+use super::latest::{LatestRows, SmoothedRows, Wanted};
+use super::notes::Notes;
+use super::vector::{Grid, HistogramRow, Key, Matrix, Name, Rows, Steps, Vector, is_absent, step_index};
+use super::window::{WindowFn, WindowRows};
 use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::metrics::{Matcher, Queryable, Select, Series};
@@ -23,32 +28,6 @@ pub(crate) enum Val {
     Vector(Vector),
     /// Series with a window of samples a step.
     Matrix(Matrix),
-}
-
-/// Warnings and infos, each once.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) warnings: Vec<String>,
-    pub(crate) infos: Vec<String>,
-}
-
-/// Most notes of a kind that a result carries.
-const NOTES_MAX: usize = 10;
-
-impl Notes {
-    fn add(list: &mut Vec<String>, text: String) {
-        if list.len() < NOTES_MAX && !list.contains(&text) {
-            list.push(text);
-        }
-    }
-
-    pub(crate) fn warn(&mut self, message: &str, at: &Expr) {
-        Self::add(&mut self.warnings, format!("PromQL warning: {message} ({}:{})", at.line, at.column));
-    }
-
-    pub(crate) fn info(&mut self, message: &str, at: &Expr) {
-        Self::add(&mut self.infos, format!("PromQL info: {message} ({}:{})", at.line, at.column));
-    }
 }
 
 struct Fetched {
@@ -121,7 +100,7 @@ impl<'a> Evaluator<'a> {
 
     fn eval_node(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Val> {
         match &expr.kind {
-            Kind::Selector(s) => Ok(Val::Vector(self.latest(s, steps, false)?)),
+            Kind::Selector(s) => Ok(Val::Vector(self.latest(expr, s, steps, Wanted::Value)?)),
             Kind::Unary(negative, e) => self.unary(*negative, e, steps),
             Kind::Binary(b) => super::binary::eval(self, expr, b, steps),
             Kind::Aggregate(a) => super::aggregate::eval(self, expr, a, steps).map(Val::Vector),
@@ -135,10 +114,14 @@ impl<'a> Evaluator<'a> {
         Ok(match val {
             Val::Scalar(v) => Val::Scalar(vec![v[0]; count]),
             Val::Vector(v) => {
-                let grid = v.into_grid(self)?;
+                let mut grid = v.into_grid(self)?;
                 self.check_cells(grid.keys.len(), count)?;
+                let every = |row: HistogramRow| -> HistogramRow {
+                    row.first().map_or_else(Vec::new, |(_, h)| (0..count).map(|k| (step_index(k), Arc::clone(h))).collect())
+                };
+                let histograms = grid.take_histograms().into_iter().map(every).collect();
                 let data = grid.data.iter().flat_map(|v| std::iter::repeat_n(*v, count)).collect();
-                Val::Vector(Vector { keys: grid.keys, rows: Rows::Dense(data), width: count, unique: true })
+                Val::Vector(Vector { keys: grid.keys, rows: Rows::Dense(data, histograms), width: count, unique: true })
             }
             other => other,
         })
@@ -187,7 +170,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The moments that a selector looks at, by step.
-    fn moments(&self, shift: &Shift, steps: Steps) -> Evaluated<Vec<i64>> {
+    pub(crate) fn moments(&self, shift: &Shift, steps: Steps) -> Evaluated<Vec<i64>> {
         let offset = shift.offset.as_ref().map_or(Ok(0), |d| self.duration_ms(d))?;
         let at = match shift.at {
             Some(At::Time(t)) => Some(t),
@@ -236,19 +219,24 @@ impl<'a> Evaluator<'a> {
         Ok(series)
     }
 
-    /// An instant vector selector; `times` asks for the samples' times instead of their values.
-    pub(crate) fn latest(&mut self, selector: &Selector, steps: Steps, times: bool) -> Evaluated<Vector> {
+    /// An instant vector selector: what is wanted of its samples.
+    pub(crate) fn latest(&mut self, expr: &Expr, selector: &Selector, steps: Steps, wanted: Wanted) -> Evaluated<Vector> {
         self.check_sampling(selector.sampling)?;
         let moments = self.moments(&selector.shift, steps)?;
-        let lookback = self.options.lookback_ms();
+        self.latest_at(expr, selector, moments, wanted)
+    }
+
+    /// The same at these moments, one a step.
+    pub(crate) fn latest_at(&mut self, expr: &Expr, selector: &Selector, moments: Vec<i64>, wanted: Wanted) -> Evaluated<Vector> {
+        let (lookback, width) = (self.options.lookback_ms(), moments.len());
         let series = self.fetch(selector, &moments, lookback)?;
         let keys = series.iter().map(|s| Key { labels: Arc::clone(&s.labels), name: Name::Kept }).collect();
-        if selector.sampling == Sampling::Smoothed && !times {
-            let rows = Rows::Lazy(Box::new(SmoothedRows::new(series, moments, lookback)));
-            return Ok(Vector { keys, rows, width: steps.count, unique: true });
+        if selector.sampling == Sampling::Smoothed && wanted == Wanted::Value {
+            let rows = SmoothedRows::new(series, moments, lookback, self.notes.clone(), expr.into());
+            return Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width, unique: true });
         }
-        let rows = LatestRows::new(series, moments, lookback, times);
-        Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width: steps.count, unique: true })
+        let rows = LatestRows::new(series, moments, lookback, wanted);
+        Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width, unique: true })
     }
 
     fn range(&mut self, r: &RangeSelector, steps: Steps) -> Evaluated<Val> {
@@ -257,7 +245,7 @@ impl<'a> Evaluator<'a> {
         let ends = self.moments(&r.selector.shift, steps)?;
         let series = self.fetch(&r.selector, &ends, range)?;
         let (sampling, lookback) = (r.selector.sampling, self.options.lookback_ms());
-        Ok(Val::Matrix(Matrix { series, names: None, range, ends, sampling, lookback }))
+        Ok(Val::Matrix(Matrix { series, names: None, range, ends, sampling, lookback, starts: self.options.start_timestamps }))
     }
 
     fn subquery(&mut self, s: &Subquery, steps: Steps) -> Evaluated<Val> {
@@ -276,7 +264,15 @@ impl<'a> Evaluator<'a> {
             start = start.saturating_add(step);
         }
         if start > last {
-            return Ok(Val::Matrix(Matrix { series: Rc::default(), names: None, range, ends, sampling: Sampling::Plain, lookback: 0 }));
+            return Ok(Val::Matrix(Matrix {
+                series: Rc::default(),
+                names: None,
+                range,
+                ends,
+                sampling: Sampling::Plain,
+                lookback: 0,
+                starts: false,
+            }));
         }
         let count = usize::try_from((last - start) / step + 1).unwrap_or(usize::MAX);
         self.check_cells(1, count)?;
@@ -291,11 +287,13 @@ impl<'a> Evaluator<'a> {
             } else {
                 (Arc::clone(&all), row.to_vec())
             };
-            Series { labels: Arc::clone(&key.labels), timestamps, values, ..Series::default() }
+            // Samples between the steps were passed over, so what a histogram knows of a reset before it is void.
+            let histograms = grid.histograms(i).iter().map(|(k, h)| (all[*k as usize], without_hint(h))).collect();
+            Series { labels: Arc::clone(&key.labels), timestamps, values, histograms, ..Series::default() }
         });
         let series = Rc::new(series.collect());
         let names = Some(grid.keys.iter().map(|k| k.name).collect());
-        Ok(Val::Matrix(Matrix { series, names, range, ends, sampling: Sampling::Plain, lookback: 0 }))
+        Ok(Val::Matrix(Matrix { series, names, range, ends, sampling: Sampling::Plain, lookback: 0, starts: false }))
     }
 
     fn unary(&mut self, negative: bool, e: &Expr, steps: Steps) -> Evaluated<Val> {
@@ -307,15 +305,18 @@ impl<'a> Evaluator<'a> {
                 Ok(Val::Scalar(v))
             }
             Val::Vector(v) if negative => {
-                let grid = v.into_grid(self)?;
-                Ok(Val::Vector(self.map(grid, |v| -v)?))
+                let mut grid = v.into_grid(self)?;
+                grid.data.iter_mut().filter(|v| !is_absent(**v)).for_each(|v| *v = -*v);
+                grid.map_histograms(|h| multiplied(h, -1.0));
+                Ok(Val::Vector(self.unnamed(grid)?))
             }
             other => Ok(other),
         }
     }
 
-    /// Applies `f` to every value and takes off the names.
+    /// Applies `f` to every number and takes off the names; histograms go.
     pub(crate) fn map(&self, mut grid: Grid, f: impl Fn(f64) -> f64) -> Evaluated<Vector> {
+        grid.take_histograms();
         for v in &mut grid.data {
             if !is_absent(*v) {
                 *v = f(*v);
@@ -346,6 +347,7 @@ impl<'a> Evaluator<'a> {
             }
             Body::MapWith(map) => {
                 let mut grid = self.grid(&c.args[0], steps)?;
+                grid.take_histograms();
                 let scalars = c.args[1..].iter().map(|a| self.scalar(a, steps)).collect::<Evaluated<Vec<_>>>()?;
                 let mut args = vec![0.0; scalars.len()];
                 for k in 0..steps.count {
@@ -361,8 +363,7 @@ impl<'a> Evaluator<'a> {
             Body::Date(map) => {
                 let Some(arg) = c.args.first() else {
                     let now = steps.times().map(super::window::seconds);
-                    let grid = Grid { keys: vec![Key::new([("", ""); 0].into_iter().collect())], data: now.map(map).collect(), width: steps.count };
-                    return Ok(Val::Vector(Vector::dense(grid)));
+                    return Ok(Val::Vector(single(now.map(map).collect())));
                 };
                 let grid = self.grid(arg, steps)?;
                 self.map(grid, map).map(Val::Vector)
@@ -373,12 +374,14 @@ impl<'a> Evaluator<'a> {
                 let scalars = others.map(|(_, a)| self.scalar(a, steps)).collect::<Evaluated<Vec<_>>>()?;
                 super::functions::note(self, c, &matrix, &scalars)?;
                 let function = extended_function(f.name, function, matrix.sampling)?;
+                let mixed = super::functions::mixed(f.name, matrix.sampling);
                 let mut keys = matrix.keys();
                 if !keeps_name {
                     let name = self.dropped();
                     keys.iter_mut().for_each(|k| k.name = name);
                 }
-                let rows = Rows::Lazy(Box::new(WindowRows::new(matrix, steps, scalars, function)));
+                let rows = WindowRows::new(matrix, steps, scalars, function, self.notes.clone(), &c.args[0]).mixed(mixed);
+                let rows = Rows::Lazy(Box::new(rows));
                 Ok(Val::Vector(Vector { keys, rows, width: steps.count, unique: keeps_name }))
             }
             Body::Special(eval) => eval(self, expr, c, steps),
@@ -415,5 +418,13 @@ fn is_invariant(expr: &Expr) -> bool {
 /// A vector of one series without labels.
 pub(crate) fn single(row: Vec<f64>) -> Vector {
     let width = row.len();
-    Vector::dense(Grid { keys: vec![Key::new(std::iter::empty::<(&str, &str)>().collect())], data: row, width })
+    Vector::dense(Grid::new(vec![Key::new(std::iter::empty::<(&str, &str)>().collect())], row, width))
+}
+
+/// A histogram of which it is not known whether a reset came before it.
+fn without_hint(h: &Arc<NativeHistogram>) -> Arc<NativeHistogram> {
+    match h.counter_reset {
+        CounterReset::Gauge | CounterReset::Unknown => Arc::clone(h),
+        CounterReset::Reset | CounterReset::NotReset => Arc::new(NativeHistogram { counter_reset: CounterReset::Unknown, ..(**h).clone() }),
+    }
 }

@@ -2,11 +2,18 @@
 
 pub(crate) mod extended;
 mod histogram;
+mod info;
 mod label;
 mod math;
+mod mixed;
+mod native;
+mod native_rate;
 mod over_time;
 mod rate;
+mod starts;
 mod time;
+
+pub(crate) use mixed::mixed;
 
 use super::ast::{Call, Expr, Kind, Type};
 use super::display::number;
@@ -231,7 +238,7 @@ pub static FUNCTIONS: &[Function] = &[
         "histogram_avg",
         &[V],
         &["v"],
-        Body::Special(histogram::native_only),
+        Body::Special(native::avg),
         "Mean of the observations in each native histogram.",
         "histogram_avg(rate(http_request_duration_seconds[5m]))",
     ),
@@ -239,7 +246,7 @@ pub static FUNCTIONS: &[Function] = &[
         "histogram_count",
         &[V],
         &["v"],
-        Body::Special(histogram::native_only),
+        Body::Special(native::count),
         "Number of observations in each native histogram.",
         "histogram_count(rate(http_request_duration_seconds[5m]))",
     ),
@@ -248,7 +255,7 @@ pub static FUNCTIONS: &[Function] = &[
         &[S, S, V],
         &["lower", "upper", "b"],
         Body::Special(histogram::fraction),
-        "Share of observations between two bounds, from buckets.",
+        "Share of observations between two bounds, from native histograms or from buckets with an `le` label.",
         "histogram_fraction(0, 0.2, rate(http_request_duration_seconds_bucket[5m]))",
     ),
     function(
@@ -256,7 +263,7 @@ pub static FUNCTIONS: &[Function] = &[
         &[S, V],
         &["q", "b"],
         Body::Special(histogram::quantile),
-        "Quantile of the observations, from buckets with an `le` label.",
+        "Quantile of the observations, from native histograms or from buckets with an `le` label.",
         "histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))",
     ),
     function(
@@ -273,7 +280,7 @@ pub static FUNCTIONS: &[Function] = &[
         "histogram_stddev",
         &[V],
         &["v"],
-        Body::Special(histogram::native_only),
+        Body::Special(native::stddev),
         "Standard deviation of the observations in each native histogram.",
         "histogram_stddev(rate(http_request_duration_seconds[5m]))",
     ),
@@ -281,7 +288,7 @@ pub static FUNCTIONS: &[Function] = &[
         "histogram_stdvar",
         &[V],
         &["v"],
-        Body::Special(histogram::native_only),
+        Body::Special(native::stdvar),
         "Variance of the observations in each native histogram.",
         "histogram_stdvar(rate(http_request_duration_seconds[5m]))",
     ),
@@ -289,13 +296,23 @@ pub static FUNCTIONS: &[Function] = &[
         "histogram_sum",
         &[V],
         &["v"],
-        Body::Special(histogram::native_only),
+        Body::Special(native::sum),
         "Sum of the observations in each native histogram.",
         "histogram_sum(rate(http_request_duration_seconds[5m]))",
     ),
     date("hour", time::hour, "Hour of the day in UTC.", "hour() > 8 < 18"),
     window("idelta", rate::idelta, "Difference between the window's last two samples; for gauges.", "idelta(temperature[5m])"),
     window("increase", rate::increase, "Increase of a counter over the window, extrapolated to its ends.", "increase(http_requests_total[5m])"),
+    function(
+        "info",
+        &[V, V],
+        &["v", "label_selector"],
+        Body::Special(info::info),
+        "Adds the labels of the info metric (`target_info` unless the selector names others) of the same `instance` and `job`.",
+        "info(rate(http_requests_total[5m]), {k8s_cluster_name=~\".+\"})",
+    )
+    .optional(1)
+    .experimental(),
     window("irate", rate::irate, "Per-second increase of a counter from the window's last two samples.", "irate(http_requests_total[5m])"),
     function(
         "label_join",
@@ -320,7 +337,13 @@ pub static FUNCTIONS: &[Function] = &[
     map("log10", f64::log10, "Decimal logarithm.", "log10(v)"),
     map("log2", f64::log2, "Binary logarithm.", "log2(v)"),
     window("mad_over_time", over_time::mad, "Median absolute deviation of the samples in the window.", "mad_over_time(v[1h])").experimental(),
+    function("max_of", &[S, S], &["a", "b"], Body::Special(math::max_of), "The larger of two scalars.", "max_of(step(), 60)")
+        .returns(S)
+        .experimental(),
     window("max_over_time", over_time::max, "Largest sample in the window.", "max_over_time(v[1h])"),
+    function("min_of", &[S, S], &["a", "b"], Body::Special(math::min_of), "The smaller of two scalars.", "min_of(step(), 60)")
+        .returns(S)
+        .experimental(),
     window("min_over_time", over_time::min, "Smallest sample in the window.", "min_over_time(v[1h])"),
     date("minute", time::minute, "Minute of the hour in UTC.", "minute()"),
     date("month", time::month, "Month of the year in UTC, from 1.", "month()"),
@@ -396,6 +419,16 @@ pub static FUNCTIONS: &[Function] = &[
     function("sort_desc", &[V], &["v"], Body::Special(label::sort_desc), "Sorts by value, largest first; instant queries only.", "sort_desc(up)"),
     map("sqrt", f64::sqrt, "Square root.", "sqrt(v)"),
     function("start", &[], &[], Body::Special(time::start), "Start of the query's time range, Unix seconds.", "start()").returns(S).experimental(),
+    function(
+        "start_timestamp",
+        &[V],
+        &["v"],
+        Body::Special(time::start_timestamp),
+        "When the counter of each sample was started, Unix seconds; 0 where that is not known. Nothing unless start timestamps are switched on.",
+        "time() - start_timestamp(http_requests_total)",
+    )
+    .per_step()
+    .experimental(),
     window("stddev_over_time", over_time::stddev, "Standard deviation of the samples in the window.", "stddev_over_time(v[1h])"),
     window("stdvar_over_time", over_time::stdvar, "Variance of the samples in the window.", "stdvar_over_time(v[1h])"),
     function("step", &[], &[], Body::Special(time::step), "Resolution of the query, seconds; 0 for an instant query.", "step()")

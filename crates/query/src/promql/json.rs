@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use skopos_model::Labels;
+use skopos_model::{Labels, NativeHistogram};
 
 use super::output::Value;
 
@@ -117,6 +117,41 @@ fn write_point(out: &mut String, time: i64, value: f64) {
     out.push_str("\"]");
 }
 
+/// Appends a native histogram: `{"count":…,"sum":…,"buckets":[[bounds, lower, upper, count], …]}`. `bounds` says which
+/// of the two belong to the bucket: 0 the upper, 1 the lower, 2 neither, 3 both.
+pub fn write_histogram(out: &mut String, h: &NativeHistogram) {
+    let number = |out: &mut String, before: &str, v: f64| {
+        out.push_str(before);
+        write_float(out, v);
+        out.push('"');
+    };
+    number(out, "{\"count\":\"", h.count);
+    number(out, ",\"sum\":\"", h.sum);
+    let buckets = super::histogram::buckets(h);
+    for (i, b) in buckets.iter().enumerate() {
+        out.push_str(if i > 0 { ",[" } else { ",\"buckets\":[[" });
+        out.push(match (b.lower_inclusive, b.upper_inclusive) {
+            (false, true) => '0',
+            (true, false) => '1',
+            (false, false) => '2',
+            (true, true) => '3',
+        });
+        number(out, ",\"", b.lower);
+        number(out, ",\"", b.upper);
+        number(out, ",\"", b.count);
+        out.push(']');
+    }
+    out.push_str(if buckets.is_empty() { "}" } else { "]}" });
+}
+
+fn write_histogram_point(out: &mut String, time: i64, h: &NativeHistogram) {
+    out.push('[');
+    write_time(out, time);
+    out.push(',');
+    write_histogram(out, h);
+    out.push(']');
+}
+
 /// Appends `{"resultType":…,"result":…}`.
 pub fn write_value(out: &mut String, value: &Value) {
     match value {
@@ -137,8 +172,16 @@ pub fn write_value(out: &mut String, value: &Value) {
             for (i, s) in samples.iter().enumerate() {
                 out.push_str(if i > 0 { r#",{"metric":"# } else { r#"{"metric":"# });
                 write_labels(out, &s.labels);
-                out.push_str(r#","value":"#);
-                write_point(out, s.time, s.value);
+                match &s.histogram {
+                    Some(h) => {
+                        out.push_str(r#","histogram":"#);
+                        write_histogram_point(out, s.time, h);
+                    }
+                    None => {
+                        out.push_str(r#","value":"#);
+                        write_point(out, s.time, s.value);
+                    }
+                }
                 out.push('}');
             }
             out.push(']');
@@ -149,14 +192,21 @@ pub fn write_value(out: &mut String, value: &Value) {
             for (i, s) in series.iter().enumerate() {
                 out.push_str(if i > 0 { r#",{"metric":"# } else { r#"{"metric":"# });
                 write_labels(out, &s.labels);
-                out.push_str(r#","values":["#);
-                for (k, (time, value)) in s.times.iter().zip(&s.values).enumerate() {
-                    if k > 0 {
-                        out.push(',');
+                if s.histograms.is_empty() || !s.times.is_empty() {
+                    out.push_str(r#","values":["#);
+                    for (k, (time, value)) in s.times.iter().zip(&s.values).enumerate() {
+                        if k > 0 {
+                            out.push(',');
+                        }
+                        write_point(out, *time, *value);
                     }
-                    write_point(out, *time, *value);
+                    out.push(']');
                 }
-                out.push_str("]}");
+                for (k, (time, h)) in s.histograms.iter().enumerate() {
+                    out.push_str(if k > 0 { "," } else { r#","histograms":["# });
+                    write_histogram_point(out, *time, h);
+                }
+                out.push_str(if s.histograms.is_empty() { "}" } else { "]}" });
             }
             out.push(']');
         }
@@ -196,12 +246,68 @@ mod tests {
     #[test]
     fn a_matrix() {
         let labels = Arc::new(Labels::new([("__name__", "up"), ("path", "C:\\a\n\u{1}")]));
-        let value = Value::Matrix(vec![Points { labels, times: vec![-1500, 10, 60_000], values: vec![1.0, 0.5, f64::NAN] }]);
+        let value = Value::Matrix(vec![Points { labels, times: vec![-1500, 10, 60_000], values: vec![1.0, 0.5, f64::NAN], histograms: Vec::new() }]);
         let mut out = String::new();
         write_value(&mut out, &value);
         assert_eq!(
             out,
             r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up","path":"C:\\a\n\u0001"},"values":[[-1.500,"1"],[0.010,"0.5"],[60,"NaN"]]}]}"#
         );
+    }
+
+    #[test]
+    fn histograms() {
+        use skopos_model::Buckets;
+
+        use super::super::output::Sample;
+        let labels = Arc::new(Labels::new([("__name__", "h")]));
+        let of = |pairs: &[(i32, f64)]| {
+            let mut out = Buckets::default();
+            pairs.iter().for_each(|(i, count)| out.push(*i, *count));
+            out
+        };
+        let h = Arc::new(NativeHistogram {
+            zero_threshold: 0.001,
+            zero_count: 1.0,
+            count: 4.5,
+            sum: -0.5,
+            positive: of(&[(1, 2.0)]),
+            negative: of(&[(0, 1.5)]),
+            ..NativeHistogram::default()
+        });
+        let empty = Arc::new(NativeHistogram::default());
+        let written = r#"{"count":"4.5","sum":"-0.5","buckets":[[1,"-1","-0.5","1.5"],[3,"-0.001","0.001","1"],[0,"1","2","2"]]}"#;
+        let write = |value: Value| {
+            let mut out = String::new();
+            write_value(&mut out, &value);
+            out
+        };
+        let sample = Sample { labels: Arc::clone(&labels), time: 1500, value: 0.0, histogram: Some(Arc::clone(&h)) };
+        assert_eq!(
+            write(Value::Vector(vec![sample])),
+            format!(r#"{{"resultType":"vector","result":[{{"metric":{{"__name__":"h"}},"histogram":[1.500,{written}]}}]}}"#)
+        );
+        let only = Points { labels: Arc::clone(&labels), times: vec![], values: vec![], histograms: vec![(0, empty), (1000, Arc::clone(&h))] };
+        assert_eq!(
+            write(Value::Matrix(vec![only])),
+            format!(
+                r#"{{"resultType":"matrix","result":[{{"metric":{{"__name__":"h"}},"histograms":[[0,{{"count":"0","sum":"0"}}],[1,{written}]]}}]}}"#
+            )
+        );
+        let both = Points { labels, times: vec![0], values: vec![1.0], histograms: vec![(1000, h)] };
+        assert_eq!(
+            write(Value::Matrix(vec![both])),
+            format!(r#"{{"resultType":"matrix","result":[{{"metric":{{"__name__":"h"}},"values":[[0,"1"]],"histograms":[[1,{written}]]}}]}}"#)
+        );
+        let custom = NativeHistogram {
+            schema: super::super::histogram::CUSTOM_SCHEMA,
+            count: 3.0,
+            positive: of(&[(0, 1.0), (1, 2.0)]),
+            custom_bounds: vec![0.5],
+            ..NativeHistogram::default()
+        };
+        let mut out = String::new();
+        write_histogram(&mut out, &custom);
+        assert_eq!(out, r#"{"count":"3","sum":"0","buckets":[[3,"-Inf","0.5","1"],[0,"0.5","+Inf","2"]]}"#);
     }
 }

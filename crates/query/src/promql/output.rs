@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skopos_model::Labels;
+use skopos_model::{Labels, NativeHistogram};
 
 /// A value at the time asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,8 +11,10 @@ pub struct Sample {
     pub labels: Arc<Labels>,
     /// Unix milliseconds.
     pub time: i64,
-    /// Value.
+    /// Value; zero where it is a histogram.
     pub value: f64,
+    /// The native histogram that is the value.
+    pub histogram: Option<Arc<NativeHistogram>>,
 }
 
 /// A series with its points.
@@ -24,6 +26,8 @@ pub struct Points {
     pub times: Vec<i64>,
     /// One value a time.
     pub values: Vec<f64>,
+    /// Native histograms by time, ascending; at none of `times`.
+    pub histograms: Vec<(i64, Arc<NativeHistogram>)>,
 }
 
 /// Result of a query.

@@ -404,11 +404,39 @@ impl Parser {
         };
         self.advance();
         self.advance();
-        let args = self.arguments("function call")?;
+        let args = if function.name == "info" { self.info_arguments()? } else { self.arguments("function call")? };
         Ok(self.expr_from(start, Kind::Call(Call { function, args })))
     }
 
+    /// After the opening parenthesis of `info(`: a vector, then label selectors, which may all match the empty value.
+    fn info_arguments(&mut self) -> Parsed<Vec<Expr>> {
+        if self.take(&Tok::RightParen) {
+            return Ok(Vec::new());
+        }
+        let mut args = vec![self.expression(0)?];
+        if self.take(&Tok::Comma) && self.peek() != &Tok::RightParen {
+            let start = self.token().clone();
+            let selector = if start.tok == Tok::LeftBrace { self.matchers(&start, None)? } else { self.expression(0)? };
+            if !matches!(&selector.kind, Kind::Selector(s) if s.name.is_none() && s.shift == Shift::default() && start.tok == Tok::LeftBrace) {
+                return Err(error("expected label selectors only, such as {label=~\".+\"}", selector.span.start, selector.span.end));
+            }
+            args.push(selector);
+            self.take(&Tok::Comma);
+        }
+        self.expect(&Tok::RightParen, "function call")?;
+        Ok(args)
+    }
+
     fn selector(&mut self, start: &Token, name: Option<String>) -> Parsed<Expr> {
+        let expr = self.matchers(start, name)?;
+        if matches!(&expr.kind, Kind::Selector(s) if s.matchers.iter().all(|m| m.matches(""))) {
+            return Err(error("vector selector must contain at least one non-empty matcher", expr.span.start, expr.span.end));
+        }
+        Ok(expr)
+    }
+
+    /// A selector, whatever it matches.
+    fn matchers(&mut self, start: &Token, name: Option<String>) -> Parsed<Expr> {
         let mut selector = Selector { name, matchers: Vec::new(), shift: Shift::default(), sampling: Sampling::Plain };
         let mut named_by_matcher = None;
         if self.take(&Tok::LeftBrace) {
@@ -467,11 +495,7 @@ impl Parser {
         if let Some(name) = &selector.name {
             selector.matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
         }
-        let expr = self.expr_from(start, Kind::Selector(selector.clone()));
-        if selector.matchers.iter().all(|m| m.matches("")) {
-            return Err(error("vector selector must contain at least one non-empty matcher", expr.span.start, expr.span.end));
-        }
-        Ok(expr)
+        Ok(self.expr_from(start, Kind::Selector(selector)))
     }
 
     /// `[range]`, `[range:step]`, `offset`, `@`, `anchored`, `smoothed`.

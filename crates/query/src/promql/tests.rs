@@ -6,6 +6,8 @@
 mod conformance;
 mod engine;
 mod memory;
+mod nhcb;
+mod points;
 mod properties;
 mod script;
 mod syntax;

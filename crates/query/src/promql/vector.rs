@@ -1,13 +1,14 @@
 //! What nodes evaluate to: series × steps.
 //!
 //! A cell without a value holds the staleness marker's bits. No computed value can have them (arithmetic turns a
-//! signalling NaN into a quiet one), and a stored marker means "no value" anyway.
+//! signalling NaN into a quiet one), and a stored marker means "no value" anyway. Native histograms stand beside the
+//! cells, in a list by step for each series that has any; their cell is one without a value. So what computes with
+//! numbers only passes them over by itself, and costs nothing more for it.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use skopos_model::Labels;
+use skopos_model::{Labels, NativeHistogram};
 
 use super::METRIC_NAME;
 use xxhash_rust::xxh3::xxh3_64;
@@ -105,14 +106,14 @@ impl Key {
         if self.name == Name::Kept { Arc::clone(&self.labels) } else { Arc::new(self.labels.without(&IDENTITY)) }
     }
 
-    fn same(&self, other: &Self) -> bool {
+    pub(crate) fn same(&self, other: &Self) -> bool {
         if (self.name == Name::Dropped) == (other.name == Name::Dropped) && Arc::ptr_eq(&self.labels, &other.labels) {
             return true;
         }
         self.pairs().eq(other.pairs())
     }
 
-    fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.pairs().fold(0, |h, (n, v)| mix(mix(h, n), v))
     }
 }
@@ -123,18 +124,46 @@ pub(crate) fn mix(hash: u64, text: &str) -> u64 {
     (hash.rotate_left(23) ^ xxh3_64(text.as_bytes())).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// A native histogram and the step it is the value of.
+pub(crate) type HistogramCell = (u32, Arc<NativeHistogram>);
+
+/// Histograms of one series, by step.
+pub(crate) type HistogramRow = Vec<HistogramCell>;
+
+/// A step as histogram rows count it.
+pub(crate) fn step_index(k: usize) -> u32 {
+    u32::try_from(k).unwrap_or(u32::MAX)
+}
+
+/// The histogram at a step.
+pub(crate) fn histogram_at(row: &[HistogramCell], k: usize) -> Option<&Arc<NativeHistogram>> {
+    row.binary_search_by_key(&step_index(k), |(step, _)| *step).ok().map(|i| &row[i].1)
+}
+
 /// Computes rows when asked.
 pub(crate) trait RowSource {
-    /// Writes row `index` into `out`, one cell a step.
-    fn row(&mut self, index: usize, out: &mut [f64]);
+    /// Writes row `index` into `out`, one cell a step, and appends its histograms to `histograms`, which comes empty.
+    fn row(&mut self, index: usize, out: &mut [f64], histograms: &mut HistogramRow);
 }
 
 /// Cells, there or to be computed.
 pub(crate) enum Rows {
-    /// Row after row.
-    Dense(Vec<f64>),
+    /// Row after row, and the histograms of each of the first of them.
+    Dense(Vec<f64>, Vec<HistogramRow>),
     /// Row by row on demand: aggregations then never hold them all.
     Lazy(Box<dyn RowSource>),
+}
+
+/// Where rows are computed to.
+pub(crate) struct Scratch {
+    cells: Vec<f64>,
+    histograms: HistogramRow,
+}
+
+impl Scratch {
+    pub(crate) fn new(width: usize) -> Self {
+        Self { cells: vec![ABSENT; width], histograms: Vec::new() }
+    }
 }
 
 /// Series with one cell a step.
@@ -153,11 +182,89 @@ pub(crate) struct Grid {
     pub(crate) keys: Vec<Key>,
     pub(crate) data: Vec<f64>,
     pub(crate) width: usize,
+    /// Histograms of the first series; those after them have none.
+    histograms: Vec<HistogramRow>,
 }
 
 impl Grid {
     pub(crate) fn empty(width: usize) -> Self {
-        Self { keys: Vec::new(), data: Vec::new(), width }
+        Self::new(Vec::new(), Vec::new(), width)
+    }
+
+    /// Of numbers only.
+    pub(crate) fn new(keys: Vec<Key>, data: Vec<f64>, width: usize) -> Self {
+        Self { keys, data, width, histograms: Vec::new() }
+    }
+
+    /// Whether any series may have histograms.
+    pub(crate) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histograms of series `i`.
+    pub(crate) fn histograms(&self, i: usize) -> &[HistogramCell] {
+        self.histograms.get(i).map_or(&[], Vec::as_slice)
+    }
+
+    /// The histogram of series `i` at step `k`.
+    pub(crate) fn histogram(&self, i: usize, k: usize) -> Option<&Arc<NativeHistogram>> {
+        histogram_at(self.histograms(i), k)
+    }
+
+    /// Sets the histograms of series `i`.
+    pub(crate) fn set_histograms(&mut self, i: usize, row: HistogramRow) {
+        if i < self.histograms.len() {
+            self.histograms[i] = row;
+        } else if !row.is_empty() {
+            self.histograms.resize(i, Vec::new());
+            self.histograms.push(row);
+        }
+    }
+
+    /// Adds a histogram to series `i`, at a later step than those it has.
+    pub(crate) fn push_histogram(&mut self, i: usize, step: u32, h: Arc<NativeHistogram>) {
+        if self.histograms.len() <= i {
+            self.histograms.resize(i + 1, Vec::new());
+        }
+        self.histograms[i].push((step, h));
+    }
+
+    /// Takes the histograms off: of each of the first series.
+    pub(crate) fn take_histograms(&mut self) -> Vec<HistogramRow> {
+        std::mem::take(&mut self.histograms)
+    }
+
+    /// Leaves the histograms for which `keep` holds, given their series and step.
+    pub(crate) fn retain_histograms(&mut self, keep: impl Fn(usize, usize) -> bool) {
+        for (i, row) in self.histograms.iter_mut().enumerate() {
+            row.retain(|(k, _)| keep(i, *k as usize));
+        }
+    }
+
+    /// Replaces each histogram.
+    pub(crate) fn map_histograms(&mut self, f: impl Fn(&NativeHistogram) -> NativeHistogram) {
+        self.histograms.iter_mut().flatten().for_each(|(_, h)| *h = Arc::new(f(h)));
+    }
+
+    /// Whether series `i` has a value at step `k`.
+    pub(crate) fn is_present(&self, i: usize, k: usize) -> bool {
+        !is_absent(self.data[i * self.width + k]) || (self.has_histograms() && self.histogram(i, k).is_some())
+    }
+
+    /// Adds a series, numbers and histograms.
+    pub(crate) fn push_row(&mut self, key: Key, row: &[f64], histograms: HistogramRow) {
+        self.push(key, row);
+        self.set_histograms(self.keys.len() - 1, histograms);
+    }
+
+    /// Adds the series of another grid of the same width.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        let from = self.keys.len();
+        self.keys.append(&mut other.keys);
+        self.data.append(&mut other.data);
+        for (i, row) in other.histograms.into_iter().enumerate() {
+            self.set_histograms(from + i, row);
+        }
     }
 
     pub(crate) fn row(&self, i: usize) -> &[f64] {
@@ -186,16 +293,21 @@ impl Grid {
         let width = self.width;
         let mut kept = 0;
         for i in 0..self.keys.len() {
-            if !self.row(i).iter().all(|v| is_absent(*v)) {
+            if !self.row(i).iter().all(|v| is_absent(*v)) || !self.histograms(i).is_empty() {
                 if kept != i {
                     self.keys.swap(kept, i);
                     self.data.copy_within(i * width..(i + 1) * width, kept * width);
+                    if kept < self.histograms.len() {
+                        let row = self.histograms.get_mut(i).map(std::mem::take).unwrap_or_default();
+                        self.histograms[kept] = row;
+                    }
                 }
                 kept += 1;
             }
         }
         self.keys.truncate(kept);
         self.data.truncate(kept * width);
+        self.histograms.truncate(kept);
     }
 
     /// Joins series whose labels are the same.
@@ -216,21 +328,25 @@ impl Grid {
                 self.keys[target].name = Name::ToDrop;
             }
             for k in 0..width {
-                let value = self.data[i * width + k];
-                if is_absent(value) {
+                if !self.is_present(i, k) {
                     continue;
                 }
-                let cell = &mut self.data[target * width + k];
-                if !is_absent(*cell) {
+                if self.is_present(target, k) {
                     return Err(same_labelset());
                 }
-                *cell = value;
+                self.data[target * width + k] = self.data[i * width + k];
+            }
+            if let Some(more) = self.histograms.get_mut(i).map(std::mem::take).filter(|row| !row.is_empty()) {
+                let mut row = self.histograms.get_mut(target).map(std::mem::take).unwrap_or_default();
+                row.extend(more);
+                row.sort_by_key(|(k, _)| *k);
+                self.set_histograms(target, row);
             }
         }
         let mut out = Self::empty(width);
         for (i, key) in self.keys.iter().enumerate() {
             if !drop_row[i] {
-                out.push(key.clone(), self.row(i));
+                out.push_row(key.clone(), self.row(i), self.histograms(i).to_vec());
             }
         }
         Ok(out)
@@ -252,7 +368,7 @@ pub(crate) fn duplicates(keys: &[Key]) -> Option<Vec<u32>> {
     if keys.iter().all(|k| k.name == state && k.labels.name() == name) && keys.windows(2).all(|w| w[0].labels < w[1].labels) {
         return None;
     }
-    let (codes, first) = group(keys, &Pick::All);
+    let (codes, first) = super::group::group(keys, &super::group::Pick::All);
     if first.len() == keys.len() {
         return None;
     }
@@ -261,16 +377,17 @@ pub(crate) fn duplicates(keys: &[Key]) -> Option<Vec<u32>> {
 
 impl Vector {
     pub(crate) fn dense(grid: Grid) -> Self {
-        Self { keys: grid.keys, rows: Rows::Dense(grid.data), width: grid.width, unique: true }
+        Self { keys: grid.keys, rows: Rows::Dense(grid.data, grid.histograms), width: grid.width, unique: true }
     }
 
-    /// Row `i`, computed into `scratch` when it is not there yet.
-    pub(crate) fn row<'a>(&'a mut self, i: usize, scratch: &'a mut [f64]) -> &'a [f64] {
+    /// Row `i` and its histograms, computed into `scratch` when it is not there yet.
+    pub(crate) fn row<'a>(&'a mut self, i: usize, scratch: &'a mut Scratch) -> (&'a [f64], &'a [HistogramCell]) {
         match &mut self.rows {
-            Rows::Dense(data) => &data[i * self.width..(i + 1) * self.width],
+            Rows::Dense(data, histograms) => (&data[i * self.width..(i + 1) * self.width], histograms.get(i).map_or(&[], Vec::as_slice)),
             Rows::Lazy(source) => {
-                source.row(i, scratch);
-                scratch
+                scratch.histograms.clear();
+                source.row(i, &mut scratch.cells, &mut scratch.histograms);
+                (&scratch.cells, &scratch.histograms)
             }
         }
     }
@@ -288,29 +405,34 @@ impl Vector {
 
     fn cells(self, ev: &Evaluator<'_>, width: usize) -> Result<Grid, QueryError> {
         match self.rows {
-            Rows::Dense(data) => {
-                let mut grid = Grid { keys: self.keys, data, width };
+            Rows::Dense(data, histograms) => {
+                let mut grid = Grid { keys: self.keys, data, width, histograms };
                 grid.prune();
                 Ok(grid)
             }
             Rows::Lazy(mut source) => {
                 ev.check_cells(self.keys.len(), width)?;
                 let mut data = Vec::with_capacity(self.keys.len() * width);
-                let mut keys = Vec::with_capacity(self.keys.len());
+                let mut grid = Grid::new(Vec::with_capacity(self.keys.len()), Vec::new(), width);
+                let mut histograms = HistogramRow::new();
                 for (i, key) in self.keys.into_iter().enumerate() {
                     if i % 256 == 0 {
                         ev.ctx.check()?;
                     }
                     let from = data.len();
                     data.resize(from + width, ABSENT);
-                    source.row(i, &mut data[from..]);
-                    if data[from..].iter().all(|v| is_absent(*v)) {
+                    source.row(i, &mut data[from..], &mut histograms);
+                    if !histograms.is_empty() {
+                        grid.set_histograms(grid.keys.len(), std::mem::take(&mut histograms));
+                        grid.keys.push(key);
+                    } else if data[from..].iter().all(|v| is_absent(*v)) {
                         data.truncate(from);
                     } else {
-                        keys.push(key);
+                        grid.keys.push(key);
                     }
                 }
-                Ok(Grid { keys, data, width })
+                grid.data = data;
+                Ok(grid)
             }
         }
     }
@@ -328,6 +450,8 @@ pub(crate) struct Matrix {
     pub(crate) sampling: super::ast::Sampling,
     /// How far outside that may be, milliseconds.
     pub(crate) lookback: i64,
+    /// Whether start timestamps count.
+    pub(crate) starts: bool,
 }
 
 impl Matrix {
@@ -335,133 +459,9 @@ impl Matrix {
         let name = |i: usize| self.names.as_ref().map_or(Name::Kept, |n| n[i]);
         self.series.iter().enumerate().map(|(i, s)| Key { labels: Arc::clone(&s.labels), name: name(i) }).collect()
     }
-}
 
-/// Which labels identify a group.
-pub(crate) enum Pick<'a> {
-    /// These, in sorted order.
-    By(&'a [&'a str]),
-    /// All but these (sorted) and the metric's name.
-    Without(&'a [&'a str]),
-    /// All, the name too unless it was dropped.
-    All,
-}
-
-impl Pick<'_> {
-    fn hash(&self, key: &Key) -> u64 {
-        match self {
-            Self::By(labels) => labels.iter().fold(0, |h, l| mix(h, key.get(l))),
-            Self::Without(labels) => {
-                key.pairs().filter(|(n, _)| *n != METRIC_NAME && labels.binary_search(n).is_err()).fold(0, |h, (n, v)| mix(mix(h, n), v))
-            }
-            Self::All => key.hash(),
-        }
-    }
-
-    fn same(&self, a: &Key, b: &Key) -> bool {
-        match self {
-            Self::By(labels) => labels.iter().all(|l| a.get(l) == b.get(l)),
-            Self::Without(labels) => {
-                let left = a.pairs().filter(|(n, _)| *n != METRIC_NAME && labels.binary_search(n).is_err());
-                left.eq(b.pairs().filter(|(n, _)| *n != METRIC_NAME && labels.binary_search(n).is_err()))
-            }
-            Self::All => a.same(b),
-        }
-    }
-
-    /// The group's labels.
-    pub(crate) fn labels(&self, key: &Key) -> Labels {
-        match self {
-            Self::By(labels) => Labels::new(labels.iter().map(|l| (*l, key.get(l)))),
-            Self::Without(labels) => Labels::new(key.pairs().filter(|(n, _)| *n != METRIC_NAME && labels.binary_search(n).is_err())),
-            Self::All => Labels::new(key.pairs()),
-        }
-    }
-}
-
-/// Groups series: the group of each, and the first member of each group, in order of appearance.
-pub(crate) fn group(keys: &[Key], pick: &Pick<'_>) -> (Vec<u32>, Vec<u32>) {
-    let mut groups = Groups::default();
-    let codes = keys.iter().map(|key| groups.code(key, pick)).collect();
-    (codes, groups.first_index)
-}
-
-/// Numbers groups as they appear.
-#[derive(Default)]
-pub(crate) struct Groups<'a> {
-    by_hash: HashMap<u64, Vec<u32>, PassThrough>,
-    first: Vec<&'a Key>,
-    first_index: Vec<u32>,
-    seen: u32,
-    last: Option<u32>,
-    /// Values of the last group's labels, for [`Pick::By`].
-    last_values: Vec<&'a str>,
-}
-
-impl<'a> Groups<'a> {
-    /// The group of `key`, a new one when it is the first of its kind.
-    pub(crate) fn code(&mut self, key: &'a Key, pick: &Pick<'_>) -> u32 {
-        let index = self.seen;
-        self.seen += 1;
-        // Sorted series tend to stay in the group of the one before.
-        if let Pick::By(labels) = pick {
-            let same = self.last.is_some() && labels.iter().zip(&self.last_values).all(|(l, v)| key.get(l) == *v);
-            if let (true, Some(last)) = (same, self.last) {
-                return last;
-            }
-            self.last_values.clear();
-            self.last_values.extend(labels.iter().map(|l| key.get(l)));
-        } else if let Some(last) = self.last
-            && pick.same(self.first[last as usize], key)
-        {
-            return last;
-        }
-        let slot = self.by_hash.entry(pick.hash(key)).or_default();
-        let found = slot.iter().copied().find(|c| pick.same(self.first[*c as usize], key));
-        let code = found.unwrap_or_else(|| {
-            let code = u32::try_from(self.first.len()).unwrap_or(u32::MAX);
-            slot.push(code);
-            self.first.push(key);
-            self.first_index.push(index);
-            code
-        });
-        self.last = Some(code);
-        code
-    }
-
-    /// The group of `key` when there is one.
-    pub(crate) fn find(&self, key: &Key, pick: &Pick<'_>) -> Option<u32> {
-        self.by_hash.get(&pick.hash(key))?.iter().copied().find(|c| pick.same(self.first[*c as usize], key))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.first.len()
-    }
-}
-
-/// Keys are hashes already.
-#[derive(Default, Clone, Copy)]
-pub(crate) struct PassThrough;
-
-impl std::hash::BuildHasher for PassThrough {
-    type Hasher = Identity;
-    fn build_hasher(&self) -> Identity {
-        Identity(0)
-    }
-}
-
-/// See [`PassThrough`].
-#[derive(Default)]
-pub(crate) struct Identity(u64);
-
-impl std::hash::Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64(bytes) ^ self.0.rotate_left(1);
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
+    /// Whether series `i` still has its name.
+    pub(crate) fn is_named(&self, i: usize) -> bool {
+        self.names.as_ref().is_none_or(|n| n[i] != Name::Dropped)
     }
 }

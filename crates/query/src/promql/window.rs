@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::vector::{ABSENT, Matrix, RowSource, Steps, is_absent};
+use super::mixed::{Native, SpanFn};
+use super::notes::{Notes, Place, Spot};
+use super::vector::{ABSENT, HistogramRow, Matrix, RowSource, Steps, is_absent};
 use crate::metrics::Series;
 
 /// Plans kept at once. Targets scraped at their own moments have a vector of timestamps each.
@@ -95,7 +97,7 @@ impl Plan {
 }
 
 /// Plans by vector of timestamps. The address identifies it: the caller keeps the series alive meanwhile.
-struct Plans<P> {
+pub(crate) struct Plans<P> {
     by_address: HashMap<usize, Rc<P>>,
     last: Option<(usize, Rc<P>)>,
 }
@@ -107,7 +109,7 @@ impl<P> Default for Plans<P> {
 }
 
 impl<P> Plans<P> {
-    fn get(&mut self, times: &Arc<[i64]>, make: impl FnOnce(&[i64]) -> P) -> Rc<P> {
+    pub(crate) fn get(&mut self, times: &Arc<[i64]>, make: impl FnOnce(&[i64]) -> P) -> Rc<P> {
         let address = times.as_ptr().addr();
         if let Some((last, plan)) = &self.last
             && *last == address
@@ -123,96 +125,12 @@ impl<P> Plans<P> {
     }
 }
 
-/// The most recent sample of each step, not older than the lookback.
-pub(crate) struct LatestRows {
-    series: Rc<Vec<Series>>,
-    /// Moments looked at, by step.
-    ends: Vec<i64>,
-    lookback: i64,
-    /// Yield the sample's time (seconds) instead of its value.
-    times: bool,
-    plans: Plans<Vec<u32>>,
-}
-
-impl LatestRows {
-    pub(crate) fn new(series: Rc<Vec<Series>>, ends: Vec<i64>, lookback: i64, times: bool) -> Self {
-        Self { series, ends, lookback, times, plans: Plans::default() }
-    }
-}
-
-impl RowSource for LatestRows {
-    fn row(&mut self, index: usize, out: &mut [f64]) {
-        let series = &self.series[index];
-        if self.ends.len() == 1 {
-            // One step: a search is cheaper than a plan.
-            let end = self.ends[0];
-            let at = series.timestamps.partition_point(|t| *t <= end);
-            out[0] = match at.checked_sub(1) {
-                Some(i) if series.timestamps[i] > end.saturating_sub(self.lookback) => self.cell(series, i),
-                _ => ABSENT,
-            };
-            return;
-        }
-        let (ends, lookback) = (&self.ends, self.lookback);
-        let plan = self.plans.get(&series.timestamps, |times| {
-            let latest = |(lo, hi): &(u32, u32)| if hi > lo { hi - 1 } else { u32::MAX };
-            Plan::new(times, ends, lookback).spans.iter().map(latest).collect()
-        });
-        if self.times {
-            for (cell, i) in out.iter_mut().zip(plan.iter()) {
-                *cell = if *i == u32::MAX { ABSENT } else { self.cell(series, *i as usize) };
-            }
-            return;
-        }
-        let values = &series.values[..];
-        for (cell, i) in out.iter_mut().zip(plan.iter()) {
-            // Out of range stands for "no sample"; a stale marker is the absent cell itself.
-            *cell = values.get(*i as usize).copied().unwrap_or(ABSENT);
-        }
-    }
-}
-
-/// The value of each step on the line between the samples around it; after the last sample, that one's.
-pub(crate) struct SmoothedRows {
-    series: Rc<Vec<Series>>,
-    ends: Vec<i64>,
-    lookback: i64,
-}
-
-impl SmoothedRows {
-    pub(crate) fn new(series: Rc<Vec<Series>>, ends: Vec<i64>, lookback: i64) -> Self {
-        Self { series, ends, lookback }
-    }
-}
-
-impl RowSource for SmoothedRows {
-    fn row(&mut self, index: usize, out: &mut [f64]) {
-        let (times, values) = without_stale(&self.series[index]);
-        for (cell, end) in out.iter_mut().zip(&self.ends) {
-            let at = times.partition_point(|t| t <= end);
-            let before = at.checked_sub(1).filter(|i| times[*i] > end.saturating_sub(self.lookback));
-            let after = (at < times.len() && times[at] <= end.saturating_add(self.lookback)).then_some(at);
-            *cell = match (before, after) {
-                (Some(b), _) if times[b] == *end => values[b],
-                (Some(b), Some(a)) => super::functions::extended::between((times[b], values[b]), (times[a], values[a]), *end),
-                (Some(b), None) => values[b],
-                (None, _) => ABSENT,
-            };
-        }
-    }
-}
-
-impl LatestRows {
-    fn cell(&self, series: &Series, i: usize) -> f64 {
-        let value = series.values[i];
-        if self.times && !is_absent(value) { seconds(series.timestamps[i]) } else { value }
-    }
-}
-
 /// One series' samples with its windows: what a function over a range sees.
 pub(crate) struct Windows<'a> {
     pub(crate) times: &'a [i64],
     pub(crate) values: &'a [f64],
+    /// When the counter of each sample was started (zero: not known), Unix milliseconds; empty when nothing is known.
+    pub(crate) starts: &'a [i64],
     pub(crate) plan: &'a Plan,
     /// End of each window, Unix milliseconds.
     pub(crate) ends: &'a [i64],
@@ -224,6 +142,8 @@ pub(crate) struct Windows<'a> {
     pub(crate) steps: Steps,
     /// Scalar arguments, a cell a step each.
     pub(crate) scalars: &'a [Vec<f64>],
+    /// What notes are about.
+    pub(crate) spot: Spot<'a>,
 }
 
 /// A function over a range: fills one row.
@@ -250,49 +170,71 @@ pub(crate) struct WindowRows {
     steps: Steps,
     scalars: Vec<Vec<f64>>,
     function: WindowFn,
+    /// What takes windows with histograms; without it they are passed over.
+    mixed: Option<SpanFn>,
+    notes: Notes,
+    place: Place,
     plans: Plans<Plan>,
 }
 
 impl WindowRows {
-    pub(crate) fn new(matrix: Matrix, steps: Steps, scalars: Vec<Vec<f64>>, function: WindowFn) -> Self {
-        Self { matrix, steps, scalars, function, plans: Plans::default() }
+    pub(crate) fn new(matrix: Matrix, steps: Steps, scalars: Vec<Vec<f64>>, function: WindowFn, notes: Notes, place: impl Into<Place>) -> Self {
+        Self { matrix, steps, scalars, function, mixed: None, notes, place: place.into(), plans: Plans::default() }
+    }
+
+    /// With what takes windows with histograms.
+    pub(crate) fn mixed(mut self, function: Option<SpanFn>) -> Self {
+        self.mixed = function;
+        self
+    }
+
+    fn compute(&self, index: usize, (times, values): (&[i64], &[f64]), plan: &Plan, out: &mut [f64], histograms: &mut HistogramRow) {
+        let m = &self.matrix;
+        let series = &m.series[index];
+        let known = m.starts && !series.starts.is_empty();
+        let starts: Vec<i64> = if known { times.iter().map(|t| start_of(&series.starts, *t)).collect() } else { Vec::new() };
+        let name = if m.is_named(index) { series.labels.name() } else { "" };
+        let windows = Windows {
+            times,
+            values,
+            starts: &starts,
+            plan,
+            ends: &m.ends,
+            range: m.range,
+            lookback: m.lookback,
+            steps: self.steps,
+            scalars: &self.scalars,
+            spot: self.notes.about(name, self.place),
+        };
+        (self.function)(&windows, out);
+        if !series.histograms.is_empty() {
+            let native = Native { series, function: self.mixed, sampling: m.sampling, starts: known };
+            super::mixed::compute(&windows, &native, out, histograms);
+        }
     }
 }
 
 impl RowSource for WindowRows {
-    fn row(&mut self, index: usize, out: &mut [f64]) {
+    fn row(&mut self, index: usize, out: &mut [f64], histograms: &mut HistogramRow) {
         let m = &self.matrix;
         let series = &m.series[index];
         // Stale markers are no samples of a window.
         if may_have_nan(&series.values) && series.values.iter().any(|v| is_absent(*v)) {
             let (times, values) = without_stale(series);
             let plan = Plan::new(&times, &m.ends, m.range);
-            let windows = Windows {
-                times: &times,
-                values: &values,
-                plan: &plan,
-                ends: &m.ends,
-                range: m.range,
-                lookback: m.lookback,
-                steps: self.steps,
-                scalars: &self.scalars,
-            };
-            (self.function)(&windows, out);
+            self.compute(index, (&times, &values), &plan, out, histograms);
             return;
         }
         let plan = self.plans.get(&series.timestamps, |times| Plan::new(times, &m.ends, m.range));
-        let windows = Windows {
-            times: &series.timestamps,
-            values: &series.values,
-            plan: &plan,
-            ends: &m.ends,
-            range: m.range,
-            lookback: m.lookback,
-            steps: self.steps,
-            scalars: &self.scalars,
-        };
-        (self.function)(&windows, out);
+        let series = &self.matrix.series[index];
+        self.compute(index, (&series.timestamps, &series.values), &plan, out, histograms);
     }
+}
+
+/// When the counter of the sample at `time` was started; zero when that is not known.
+pub(crate) fn start_of(starts: &[(i64, i64)], time: i64) -> i64 {
+    let at = starts.partition_point(|(from, _)| *from <= time);
+    at.checked_sub(1).map_or(0, |i| starts[i].1)
 }
 
 /// False only when no value is NaN: a sum with one is NaN. Most series have none, and four sums side by side tell so

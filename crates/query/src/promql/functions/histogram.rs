@@ -1,14 +1,17 @@
-//! Quantiles and shares from classic histograms: series told apart by their `le` label.
+//! Quantiles and shares, from native histograms and from classic ones: series told apart by their `le` label.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use skopos_model::Labels;
+use skopos_model::{Labels, NativeHistogram};
 
 use super::super::ast::{Call, Expr};
 use super::super::display::number;
 use super::super::eval::{Evaluator, Val};
-use super::super::vector::{Grid, Key, Steps, Vector, group, is_absent};
+use super::super::group::{Groups, Pick};
+use super::super::histogram as native;
+use super::super::notes::Spot;
+use super::super::vector::{Grid, Key, Steps, is_absent};
 use crate::error::QueryError;
 
 /// Label that holds a bucket's upper bound.
@@ -23,19 +26,37 @@ struct Bucket {
     count: f64,
 }
 
-/// One histogram: its labels without `le`, and its bucket rows by upper bound.
-struct Histogram {
+/// One classic histogram: its labels without `le`, and its bucket rows by upper bound.
+struct Classic {
     key: Key,
     name: String,
     /// Upper bound and row of the grid, ascending.
     rows: Vec<(f64, usize)>,
+    /// Steps at which a native histogram of the same name and labels contradicts it.
+    hidden: HashSet<usize>,
 }
 
-/// Groups bucket series into histograms; what is no bucket is reported and left out.
-fn histograms(ev: &mut Evaluator<'_>, grid: &Grid, at: &Expr) -> Vec<Histogram> {
+/// The native histograms of one series.
+struct Native {
+    key: Key,
+    name: String,
+    cells: Vec<(usize, Arc<NativeHistogram>)>,
+}
+
+/// The name of what a note is about; without delayed removal it is gone by then.
+fn note_name(ev: &Evaluator<'_>, key: &Key) -> String {
+    if ev.options.delayed_name_removal { key.get("__name__").to_owned() } else { String::new() }
+}
+
+/// Groups bucket series into histograms; what is no bucket is reported and left out, and so is what is there both as
+/// a classic and as a native histogram.
+fn histograms(ev: &Evaluator<'_>, grid: &Grid, at: &Expr) -> (Vec<Classic>, Vec<Native>) {
     let mut keys = Vec::with_capacity(grid.keys.len());
     let mut bounds = Vec::with_capacity(grid.keys.len());
     for (i, key) in grid.keys.iter().enumerate() {
+        if grid.has_histograms() && grid.row(i).iter().all(|v| is_absent(*v)) {
+            continue;
+        }
         let le = key.get(UPPER_BOUND);
         match le.parse::<f64>() {
             Ok(bound) => {
@@ -49,21 +70,42 @@ fn histograms(ev: &mut Evaluator<'_>, grid: &Grid, at: &Expr) -> Vec<Histogram> 
             }
         }
     }
-    let (codes, first) = group(&keys, &super::super::vector::Pick::All);
-    let named = |key: &Key| key.get("__name__").to_owned();
-    let mut out: Vec<Histogram> =
-        first.iter().map(|i| Histogram { name: named(&keys[*i as usize]), key: keys[*i as usize].clone(), rows: Vec::new() }).collect();
-    for (code, bound) in codes.iter().zip(bounds) {
-        out[*code as usize].rows.push(bound);
+    let mut groups = Groups::default();
+    let mut classic: Vec<Classic> = Vec::new();
+    for (key, bound) in keys.iter().zip(bounds) {
+        let code = groups.code(key, &Pick::All) as usize;
+        if code == classic.len() {
+            classic.push(Classic { key: key.clone(), name: note_name(ev, key), rows: Vec::new(), hidden: HashSet::new() });
+        }
+        classic[code].rows.push(bound);
     }
-    out.iter_mut().for_each(|h| h.rows.sort_by(|a, b| a.0.total_cmp(&b.0)));
-    out
+    classic.iter_mut().for_each(|h| h.rows.sort_by(|a, b| a.0.total_cmp(&b.0)));
+    let mut natives = Vec::new();
+    for (i, key) in grid.keys.iter().enumerate().filter(|(i, _)| !grid.histograms(*i).is_empty()) {
+        let rival = groups.find(key, &Pick::All).map(|code| code as usize);
+        let mut cells = Vec::new();
+        for (k, h) in grid.histograms(i) {
+            let k = *k as usize;
+            match rival.map(|code| &mut classic[code]) {
+                Some(c) if c.rows.iter().any(|(_, row)| !is_absent(grid.row(*row)[k])) => {
+                    ev.notes.about(key.get("__name__"), at).classic_and_native();
+                    c.hidden.insert(k);
+                }
+                _ => cells.push((k, Arc::clone(h))),
+            }
+        }
+        natives.push(Native { key: key.clone(), name: note_name(ev, key), cells });
+    }
+    (classic, natives)
 }
 
 /// The buckets of a step, those with the same bound added up.
-fn buckets(grid: &Grid, rows: &[(f64, usize)], k: usize, out: &mut Vec<Bucket>) {
+fn buckets(grid: &Grid, h: &Classic, k: usize, out: &mut Vec<Bucket>) {
     out.clear();
-    for (upper, row) in rows {
+    if h.hidden.contains(&k) {
+        return;
+    }
+    for (upper, row) in &h.rows {
         let count = grid.data[row * grid.width + k];
         if is_absent(count) {
             continue;
@@ -73,6 +115,17 @@ fn buckets(grid: &Grid, rows: &[(f64, usize)], k: usize, out: &mut Vec<Bucket>) 
             _ => out.push(Bucket { upper: *upper, count }),
         }
     }
+}
+
+/// The quantile of a native histogram, with what there is to say about it.
+fn native_quantile(q: f64, h: &NativeHistogram, spot: Spot<'_>) -> f64 {
+    let (value, doubt) = native::quantile(q, h);
+    match doubt {
+        native::Doubt::None => {}
+        native::Doubt::Undefined => spot.quantile_undefined(),
+        native::Doubt::Skewed => spot.quantile_skewed(),
+    }
+    value
 }
 
 fn almost_equal(a: f64, b: f64) -> bool {
@@ -199,12 +252,18 @@ pub(super) fn quantile(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps)
     warn_quantile(ev, &q, &c.args[0]);
     let mut out = Grid::empty(steps.count);
     let mut scratch = Vec::new();
-    for h in histograms(ev, &grid, &c.args[1]) {
+    let (classic, natives) = histograms(ev, &grid, &c.args[1]);
+    for n in natives {
+        let spot = ev.notes.about(&n.name, &c.args[0]);
+        let row = out.push_absent(n.key);
+        n.cells.iter().for_each(|(k, h)| row[*k] = native_quantile(q[*k], h, spot));
+    }
+    for h in classic {
         ev.ctx.check()?;
         let mut worst = None;
-        let row = out.push_absent(h.key);
+        let row = out.push_absent(h.key.clone());
         for (k, cell) in row.iter_mut().enumerate() {
-            buckets(&grid, &h.rows, k, &mut scratch);
+            buckets(&grid, &h, k, &mut scratch);
             if !scratch.is_empty() {
                 worst = worst.or(repair(&mut scratch).map(|w| (w, steps.time(k))));
                 *cell = bucket_quantile(q[k], &scratch);
@@ -214,7 +273,26 @@ pub(super) fn quantile(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps)
             note_repair(ev, &h.name, worst, time, &c.args[1]);
         }
     }
+    out.prune();
     ev.unnamed(out).map(Val::Vector)
+}
+
+/// Rows of one histogram's quantiles: a quantile may change from step to step, and with it the label.
+struct Quantiles<'a> {
+    key: &'a Key,
+    label: &'a str,
+    rows: HashMap<u64, usize>,
+}
+
+impl Quantiles<'_> {
+    fn set(&mut self, out: &mut Grid, q: f64, k: usize, value: f64) {
+        let row = *self.rows.entry(q.to_bits()).or_insert_with(|| {
+            let labels = self.key.labels.with(self.label, &label_number(q));
+            out.push_absent(Key { labels: Arc::new(labels), name: self.key.name });
+            out.keys.len() - 1
+        });
+        out.row_mut(row)[k] = value;
+    }
 }
 
 /// `histogram_quantiles(buckets, label, q…)`: a series for each quantile.
@@ -232,25 +310,25 @@ pub(super) fn quantiles(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps
     }
     let mut out = Grid::empty(steps.count);
     let mut scratch = Vec::new();
-    for h in histograms(ev, &grid, &c.args[0]) {
+    let (classic, natives) = histograms(ev, &grid, &c.args[0]);
+    for n in &natives {
+        let spot = ev.notes.about(&n.name, &c.args[0]);
+        let mut rows = Quantiles { key: &n.key, label, rows: HashMap::new() };
+        for (k, h) in &n.cells {
+            qs.iter().for_each(|q| rows.set(&mut out, q[*k], *k, native_quantile(q[*k], h, spot)));
+        }
+    }
+    for h in classic {
         ev.ctx.check()?;
         let mut worst = None;
-        // A quantile may change from step to step, and with it the label.
-        let mut rows: HashMap<u64, usize> = HashMap::new();
+        let mut rows = Quantiles { key: &h.key, label, rows: HashMap::new() };
         for k in 0..steps.count {
-            buckets(&grid, &h.rows, k, &mut scratch);
+            buckets(&grid, &h, k, &mut scratch);
             if scratch.is_empty() {
                 continue;
             }
             worst = worst.or(repair(&mut scratch).map(|w| (w, steps.time(k))));
-            for q in &qs {
-                let row = *rows.entry(q[k].to_bits()).or_insert_with(|| {
-                    let labels = h.key.labels.with(label, &label_number(q[k]));
-                    out.push_absent(Key { labels: Arc::new(labels), name: h.key.name });
-                    out.keys.len() - 1
-                });
-                out.row_mut(row)[k] = bucket_quantile(q[k], &scratch);
-            }
+            qs.iter().for_each(|q| rows.set(&mut out, q[k], k, bucket_quantile(q[k], &scratch)));
         }
         if let Some((worst, time)) = worst {
             note_repair(ev, &h.name, worst, time, &c.args[0]);
@@ -271,22 +349,28 @@ pub(super) fn fraction(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps)
     let grid = ev.grid(&c.args[2], steps)?;
     let mut out = Grid::empty(steps.count);
     let mut scratch = Vec::new();
-    for h in histograms(ev, &grid, &c.args[2]) {
-        let row = out.push_absent(h.key);
+    let (classic, natives) = histograms(ev, &grid, &c.args[2]);
+    for n in natives {
+        let spot = ev.notes.about(&n.name, &c.args[0]);
+        let row = out.push_absent(n.key);
+        for (k, h) in &n.cells {
+            if h.sum.is_nan() {
+                spot.not_in_fractions();
+            }
+            row[*k] = native::fraction(lower[*k], upper[*k], h);
+        }
+    }
+    for h in classic {
+        let row = out.push_absent(h.key.clone());
         for (k, cell) in row.iter_mut().enumerate() {
-            buckets(&grid, &h.rows, k, &mut scratch);
+            buckets(&grid, &h, k, &mut scratch);
             if !scratch.is_empty() {
                 *cell = bucket_fraction(lower[k], upper[k], &scratch);
             }
         }
     }
+    out.prune();
     ev.unnamed(out).map(Val::Vector)
-}
-
-/// Functions of native histograms: floats have nothing to give them.
-pub(super) fn native_only(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
-    ev.vector(&c.args[0], steps)?;
-    Ok(Val::Vector(Vector::dense(Grid::empty(steps.count))))
 }
 
 #[cfg(test)]

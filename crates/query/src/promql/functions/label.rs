@@ -23,7 +23,10 @@ fn absence(grid: &Grid, stated: skopos_model::Labels) -> Val {
             }
         }
     }
-    let mut out = Grid { keys: vec![Key::new(stated)], data: row, width: grid.width };
+    for i in 0..grid.keys.len() {
+        grid.histograms(i).iter().for_each(|(k, _)| row[*k as usize] = super::super::vector::ABSENT);
+    }
+    let mut out = Grid::new(vec![Key::new(stated)], row, grid.width);
     out.prune();
     Val::Vector(Vector::dense(out))
 }
@@ -36,7 +39,8 @@ pub(super) fn absent(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -
 pub(super) fn absent_over_time(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Evaluated {
     let matrix = ev.matrix(&c.args[0], steps)?;
     let keys = matrix.keys();
-    let rows = WindowRows::new(matrix, steps, Vec::new(), super::over_time::present);
+    let mixed = super::mixed(c.function.name, matrix.sampling);
+    let rows = WindowRows::new(matrix, steps, Vec::new(), super::over_time::present, ev.notes.clone(), &c.args[0]).mixed(mixed);
     let rows = super::super::vector::Rows::Lazy(Box::new(rows));
     let grid = Vector { keys, rows, width: steps.count, unique: true }.into_grid(ev)?;
     Ok(absence(&grid, super::stated_labels(&c.args[0])))
@@ -90,8 +94,7 @@ pub(super) fn join(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> 
 }
 
 /// Orders the series of an instant query; says so where it has no effect.
-fn sorted(ev: &mut Evaluator<'_>, expr: &Expr, c: &Call, steps: Steps, order: impl Fn(&Grid, usize, usize) -> Ordering) -> Evaluated {
-    let grid = ev.grid(&c.args[0], steps)?;
+fn sorted(ev: &mut Evaluator<'_>, expr: &Expr, grid: Grid, order: impl Fn(&Grid, usize, usize) -> Ordering) -> Evaluated {
     if ev.range_query {
         ev.notes.warn("sort is ineffective for range queries since results are always ordered by labels", expr);
         return Ok(Val::Vector(Vector::dense(grid)));
@@ -100,9 +103,17 @@ fn sorted(ev: &mut Evaluator<'_>, expr: &Expr, c: &Call, steps: Steps, order: im
     indexes.sort_by(|a, b| order(&grid, *a, *b));
     let mut out = Grid::empty(grid.width);
     for i in indexes {
-        out.push(grid.keys[i].clone(), grid.row(i));
+        out.push_row(grid.keys[i].clone(), grid.row(i), grid.histograms(i).to_vec());
     }
     Ok(Val::Vector(Vector::dense(out)))
+}
+
+/// The argument's numbers: histograms have no order.
+fn numbers(ev: &mut Evaluator<'_>, c: &Call, steps: Steps) -> Result<Grid, QueryError> {
+    let mut grid = ev.grid(&c.args[0], steps)?;
+    grid.take_histograms();
+    grid.prune();
+    Ok(grid)
 }
 
 /// By value, NaN last; `reverse` turns only the numbers around.
@@ -113,16 +124,19 @@ fn by_value(grid: &Grid, a: usize, b: usize, reverse: bool) -> Ordering {
 }
 
 pub(super) fn sort(ev: &mut Evaluator<'_>, expr: &Expr, c: &Call, steps: Steps) -> Evaluated {
-    sorted(ev, expr, c, steps, |g, a, b| by_value(g, a, b, false))
+    let grid = numbers(ev, c, steps)?;
+    sorted(ev, expr, grid, |g, a, b| by_value(g, a, b, false))
 }
 
 pub(super) fn sort_desc(ev: &mut Evaluator<'_>, expr: &Expr, c: &Call, steps: Steps) -> Evaluated {
-    sorted(ev, expr, c, steps, |g, a, b| by_value(g, a, b, true))
+    let grid = numbers(ev, c, steps)?;
+    sorted(ev, expr, grid, |g, a, b| by_value(g, a, b, true))
 }
 
 fn by_labels(ev: &mut Evaluator<'_>, expr: &Expr, c: &Call, steps: Steps, reverse: bool) -> Evaluated {
     let labels = c.args[1..].iter().map(|a| ev.text(a)).collect::<Result<Vec<_>, _>>()?;
-    sorted(ev, expr, c, steps, |g, a, b| {
+    let grid = ev.grid(&c.args[0], steps)?;
+    sorted(ev, expr, grid, |g, a, b| {
         let (x, y) = (&g.keys[a], &g.keys[b]);
         let by_given = labels.iter().map(|l| natural(x.get(l), y.get(l))).find(|o| *o != Ordering::Equal);
         let order = by_given.unwrap_or_else(|| x.labels.cmp(&y.labels));

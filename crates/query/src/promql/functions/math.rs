@@ -37,6 +37,7 @@ pub(super) fn clamp_max(v: f64, args: &[f64]) -> f64 {
 /// `clamp(v, min, max)`: nothing where the minimum is above the maximum.
 pub(super) fn clamp(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
     let mut grid = ev.grid(&c.args[0], steps)?;
+    grid.take_histograms();
     let (min, max) = (ev.scalar(&c.args[1], steps)?, ev.scalar(&c.args[2], steps)?);
     for row in grid.data.chunks_mut(steps.count) {
         for ((v, min), max) in row.iter_mut().zip(&min).zip(&max) {
@@ -52,6 +53,21 @@ pub(super) fn clamp(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) ->
 
 pub(super) fn pi(_: &mut Evaluator<'_>, _: &Expr, _: &Call, steps: Steps) -> Result<Val, QueryError> {
     Ok(Val::Scalar(vec![std::f64::consts::PI; steps.count]))
+}
+
+/// Step by step the larger (smaller) of two scalars; what is no number wins.
+fn pick(ev: &mut Evaluator<'_>, c: &Call, steps: Steps, better: fn(f64, f64) -> f64) -> Result<Val, QueryError> {
+    let (a, b) = (ev.scalar(&c.args[0], steps)?, ev.scalar(&c.args[1], steps)?);
+    let of = |(a, b): (f64, f64)| if a.is_nan() || b.is_nan() { f64::NAN } else { better(a, b) };
+    Ok(Val::Scalar(a.into_iter().zip(b).map(of).collect()))
+}
+
+pub(super) fn max_of(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
+    pick(ev, c, steps, f64::max)
+}
+
+pub(super) fn min_of(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
+    pick(ev, c, steps, f64::min)
 }
 
 pub(super) fn vector(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {

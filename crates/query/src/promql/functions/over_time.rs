@@ -205,11 +205,15 @@ pub(super) fn changes(w: &Windows<'_>, out: &mut [f64]) {
 }
 
 pub(super) fn resets(w: &Windows<'_>, out: &mut [f64]) {
+    if !w.starts.is_empty() {
+        return super::starts::resets(w, out);
+    }
     events(w, out, |a, b| b < a);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::notes::{Notes, Place};
     use super::super::super::vector::Steps;
     use super::super::super::window::Plan;
     use super::*;
@@ -228,7 +232,19 @@ mod tests {
         let ends: Vec<i64> = (0..600).map(|i| i * 9).collect();
         for range in [5, 100, 700, 3000] {
             let plan = Plan::new(&times, &ends, range);
-            let w = Windows { times: &times, values: &values, plan: &plan, ends: &ends, range, lookback: 0, steps: Steps::one(0), scalars: &[] };
+            let notes = Notes::default();
+            let w = Windows {
+                times: &times,
+                values: &values,
+                starts: &[],
+                plan: &plan,
+                ends: &ends,
+                range,
+                lookback: 0,
+                steps: Steps::one(0),
+                scalars: &[],
+                spot: notes.about("", Place::default()),
+            };
             let (mut got, mut wanted) = (vec![0.0; 600], vec![0.0; 600]);
             sum(&w, &mut got);
             w.each(&mut wanted, |_, _, values| {

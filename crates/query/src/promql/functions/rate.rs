@@ -67,10 +67,16 @@ fn extrapolated(w: &Windows<'_>, out: &mut [f64], counter: bool, per_second: boo
 }
 
 pub(super) fn rate(w: &Windows<'_>, out: &mut [f64]) {
+    if !w.starts.is_empty() {
+        return super::starts::extrapolated(w, out, true);
+    }
     extrapolated(w, out, true, true);
 }
 
 pub(super) fn increase(w: &Windows<'_>, out: &mut [f64]) {
+    if !w.starts.is_empty() {
+        return super::starts::extrapolated(w, out, false);
+    }
     extrapolated(w, out, true, false);
 }
 
@@ -79,6 +85,9 @@ pub(super) fn delta(w: &Windows<'_>, out: &mut [f64]) {
 }
 
 pub(super) fn irate(w: &Windows<'_>, out: &mut [f64]) {
+    if !w.starts.is_empty() {
+        return super::starts::instant(w, out);
+    }
     w.each(out, |_, times, values| {
         let n = values.len();
         if n < 2 {

@@ -2,7 +2,8 @@
 
 use super::super::ast::{Call, Expr, Kind};
 use super::super::eval::{Evaluator, Val};
-use super::super::vector::{Steps, is_absent};
+use super::super::latest::Wanted;
+use super::super::vector::{Grid, Steps, is_absent};
 use super::super::window::seconds;
 use crate::error::QueryError;
 
@@ -113,16 +114,32 @@ pub(super) fn range(ev: &mut Evaluator<'_>, _: &Expr, _: &Call, steps: Steps) ->
 
 /// The samples' own times for a selector; of any other vector, values are computed at the step's time.
 pub(super) fn timestamp(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
-    if let Kind::Selector(s) = &c.args[0].without_parens().kind {
-        let grid = ev.latest(s, steps, true)?.into_grid(ev)?;
+    let arg = &c.args[0];
+    if let Kind::Selector(s) = &arg.without_parens().kind {
+        let grid = ev.latest(arg, s, steps, Wanted::Time)?.into_grid(ev)?;
         return ev.unnamed(grid).map(Val::Vector);
     }
-    let mut grid = ev.grid(&c.args[0], steps)?;
+    let mut grid = ev.grid(arg, steps)?;
     for row in grid.data.chunks_mut(steps.count) {
         for (v, t) in row.iter_mut().zip(steps.times()).filter(|(v, _)| !is_absent(**v)) {
             *v = seconds(t);
         }
     }
+    for (i, row) in grid.take_histograms().into_iter().enumerate() {
+        let cells = grid.row_mut(i);
+        row.iter().for_each(|(k, _)| cells[*k as usize] = seconds(steps.time(*k as usize)));
+    }
+    ev.unnamed(grid).map(Val::Vector)
+}
+
+/// When the counters of a selector's samples were started; nothing for what was computed, and while start timestamps
+/// are not switched on.
+pub(super) fn start_timestamp(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Result<Val, QueryError> {
+    let arg = &c.args[0];
+    let grid = match &arg.without_parens().kind {
+        Kind::Selector(s) if ev.options.start_timestamps => ev.latest(arg, s, steps, Wanted::Start)?.into_grid(ev)?,
+        _ => Grid::empty(steps.count),
+    };
     ev.unnamed(grid).map(Val::Vector)
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::super::parse;
-use super::script::{Outcome, run_script};
+use super::script::run_script;
 
 const KNOWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/promql/known_failures.txt");
 
@@ -41,17 +41,6 @@ fn our_scripts_pass() {
     assert!(count > 50, "only {count} evals");
 }
 
-/// Whether a failure belongs to a class that is listed by its number only.
-fn class(file: &str, o: &Outcome) -> Option<&'static str> {
-    match file {
-        "extended_vectors.test" => Some("anchored-smoothed"),
-        "info.test" => Some("info"),
-        "start_timestamps.test" => Some("start-timestamps"),
-        _ if o.native => Some("native-histograms"),
-        _ => None,
-    }
-}
-
 /// Runs Prometheus' scripts and compares what fails with the list. `UPDATE_EXPECT=1` rewrites the list, keeping the
 /// reasons.
 #[test]
@@ -59,40 +48,27 @@ fn prometheus_scripts() {
     let Some(shared) = shared() else { return };
     let known = std::fs::read_to_string(KNOWN).unwrap_or_default();
     let reasons: BTreeMap<&str, &str> = known.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(' ')).collect();
-    let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut failures = Vec::new();
-    let (mut plain, mut plain_passed) = (0, 0);
+    let (mut all, mut passed) = (0, 0);
     for (file, text) in scripts(&shared.join("prometheus-promqltest")) {
         let immediate = run_script(&text, false);
         for (o, immediate) in run_script(&text, true).into_iter().zip(immediate) {
-            let passed = o.result.is_ok();
-            if passed {
-                let entry = classes.entry("immediate-name-removal").or_default();
-                entry.0 += usize::from(immediate.result.is_err());
-                entry.1 += 1;
-            }
-            if let Some(class) = class(&file, &o) {
-                let entry = classes.entry(class).or_default();
-                entry.0 += usize::from(!passed);
-                entry.1 += 1;
-                continue;
-            }
-            plain += 1;
-            plain_passed += usize::from(passed);
-            if let Err(reason) = &o.result {
-                failures.push((format!("{file}:{}", o.line), format!("{} -> {reason}", o.query)));
+            all += 1;
+            match (&o.result, &immediate.result) {
+                (Ok(()), Ok(())) => passed += 1,
+                (Ok(()), Err(reason)) => {
+                    passed += 1;
+                    failures.push((format!("{file}:{}:immediate", o.line), format!("{} -> {reason}", o.query)));
+                }
+                (Err(reason), _) => failures.push((format!("{file}:{}", o.line), format!("{} -> {reason}", o.query))),
             }
         }
     }
     let mut truth = String::new();
-    for (class, (failed, all)) in &classes {
-        let reason = reasons.get(class).and_then(|r| r.split_once(": ")).map_or("?", |(_, r)| r);
-        writeln!(truth, "{class} {failed} of {all}: {reason}").unwrap();
-    }
     for (place, _) in &failures {
         writeln!(truth, "{place} {}", reasons.get(place.as_str()).unwrap_or(&"?")).unwrap();
     }
-    eprintln!("promqltest: {plain_passed} of {plain} plain float evals pass; failing by class: {classes:?}");
+    eprintln!("promqltest: {passed} of {all} evals pass");
     let heading: String = known.lines().filter(|l| l.starts_with('#')).fold(String::new(), |t, l| t + l + "\n");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(KNOWN, heading + &truth).unwrap();
@@ -136,11 +112,5 @@ fn prometheus_parser_table() {
         }
     }
     eprintln!("parser table: {} of {count} as expected", count - wrong.len());
-    assert_eq!(wrong, KNOWN_PARSER_DIFFERENCES, "{wrong:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
-
-/// Rows of the parser table that we decide otherwise.
-const KNOWN_PARSER_DIFFERENCES: [&str; 1] = [
-    // info() comes with the metrics issue; until then it is an unknown function rather than one that does nothing.
-    r#""info(rate(http_request_counter_total{}[5m]))": "unknown function with name \"info\"""#,
-];

@@ -4,15 +4,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use skopos_model::{Exemplar, Labels, MetricMetadata};
+use skopos_model::{CounterReset, Exemplar, Labels, MetricMetadata, NativeHistogram};
 
+use super::super::histogram::is_reset;
 use crate::context::{QueryContext, QueryLimits};
 use crate::error::QueryError;
 use crate::metrics::{Matcher, Queryable, Select, Series};
 
+#[derive(Debug, Clone)]
+enum Stored {
+    Float(f64),
+    Histogram(Arc<NativeHistogram>),
+}
+
+#[derive(Debug, Default, Clone)]
+struct Samples {
+    samples: BTreeMap<i64, Stored>,
+    starts: BTreeMap<i64, i64>,
+}
+
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Memory {
-    series: BTreeMap<Arc<Labels>, BTreeMap<i64, f64>>,
+    series: BTreeMap<Arc<Labels>, Samples>,
 }
 
 pub(crate) fn context() -> QueryContext {
@@ -21,7 +34,51 @@ pub(crate) fn context() -> QueryContext {
 
 impl Memory {
     pub(crate) fn add(&mut self, labels: &Arc<Labels>, time: i64, value: f64) {
-        self.series.entry(Arc::clone(labels)).or_default().insert(time, value);
+        self.series.entry(Arc::clone(labels)).or_default().samples.insert(time, Stored::Float(value));
+    }
+
+    pub(crate) fn add_histogram(&mut self, labels: &Arc<Labels>, time: i64, h: Arc<NativeHistogram>) {
+        self.series.entry(Arc::clone(labels)).or_default().samples.insert(time, Stored::Histogram(h));
+    }
+
+    pub(crate) fn add_start(&mut self, labels: &Arc<Labels>, time: i64, start: i64) {
+        self.series.entry(Arc::clone(labels)).or_default().starts.insert(time, start);
+    }
+}
+
+/// What Prometheus' storage knows of a reset before `h` when it gives it back.
+fn hint(before: Option<&NativeHistogram>, h: &NativeHistogram) -> CounterReset {
+    let Some(before) = before else {
+        return if h.counter_reset == CounterReset::NotReset { CounterReset::Unknown } else { h.counter_reset };
+    };
+    let unknown = NativeHistogram { counter_reset: CounterReset::Unknown, ..h.clone() };
+    match h.counter_reset {
+        CounterReset::Gauge | CounterReset::Reset => h.counter_reset,
+        _ if h.count < before.count => CounterReset::Reset,
+        _ if h.schema != before.schema || h.zero_threshold != before.zero_threshold || h.custom_bounds != before.custom_bounds => {
+            CounterReset::Unknown
+        }
+        _ if is_reset(&unknown, before) => CounterReset::Reset,
+        _ => CounterReset::NotReset,
+    }
+}
+
+impl Samples {
+    fn histograms(&self, start: i64, end: i64) -> Vec<(i64, Arc<NativeHistogram>)> {
+        let mut before: Option<&NativeHistogram> = None;
+        let mut out = Vec::new();
+        for (time, stored) in self.samples.range(..=end.max(start)) {
+            let Stored::Histogram(h) = stored else {
+                before = None;
+                continue;
+            };
+            let hint = hint(before, h);
+            before = Some(&**h).filter(|_| hint != CounterReset::Gauge);
+            if *time >= start {
+                out.push((*time, Arc::new(NativeHistogram { counter_reset: hint, ..(**h).clone() })));
+            }
+        }
+        out
     }
 }
 
@@ -34,19 +91,25 @@ impl Queryable for Memory {
         let found = self.series.iter().filter(|(labels, _)| takes(labels, select.matchers));
         let mut out = Vec::new();
         for (labels, samples) in found {
-            let (timestamps, values): (Vec<i64>, Vec<f64>) =
-                samples.range(select.start..=select.end.max(select.start)).map(|(t, v)| (*t, *v)).unzip();
-            if values.is_empty() {
+            let range = select.start..=select.end.max(select.start);
+            let floats = samples.samples.range(range).filter_map(|(t, s)| match s {
+                Stored::Float(v) => Some((*t, *v)),
+                Stored::Histogram(_) => None,
+            });
+            let (timestamps, values): (Vec<i64>, Vec<f64>) = floats.unzip();
+            let histograms = samples.histograms(select.start, select.end);
+            if values.is_empty() && histograms.is_empty() {
                 continue;
             }
             let limit = |limit| QueryError::Limit { limit, message: String::new() };
             if ctx.stats.add_series(1) > ctx.limits.series_max {
                 return Err(limit("series_max"));
             }
-            if ctx.stats.add_samples(values.len() as u64) > ctx.limits.samples_max {
+            if ctx.stats.add_samples((values.len() + histograms.len()) as u64) > ctx.limits.samples_max {
                 return Err(limit("samples_max"));
             }
-            out.push(Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values, ..Series::default() });
+            let starts = samples.starts.iter().map(|(t, s)| (*t, *s)).collect();
+            out.push(Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values, histograms, starts });
         }
         Ok(out)
     }

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use skopos_model::Labels;
 
 use super::super::vector::ABSENT;
-use super::super::vector::is_absent;
-use super::super::{Engine, EngineOptions, Expr, Kind, Points, QueryOutput, Value, parse};
+use super::super::{Engine, EngineOptions, Expr, Kind, Points, QueryOutput, Sample, Value, parse};
 use super::memory::{Memory, context};
+use super::nhcb::Classic;
+use super::points::{Point, number, offsets, points, same};
 
 /// One `eval` and how it went.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) line: usize,
     pub(crate) query: String,
-    /// Whether native histograms are in play, in the data or in what is expected.
-    pub(crate) native: bool,
     pub(crate) result: Result<(), String>,
 }
 
@@ -30,7 +29,7 @@ struct Expect {
     text: Option<String>,
     range_vector: Option<(i64, i64, i64)>,
     scalar: Option<f64>,
-    series: Vec<(Arc<Labels>, Vec<f64>)>,
+    series: Vec<(Arc<Labels>, Vec<Point>)>,
 }
 
 #[derive(Debug)]
@@ -48,8 +47,14 @@ impl Message {
     }
 }
 
-/// Splits `name{…} points` into labels and points.
-fn series_line(line: &str) -> Result<(Arc<Labels>, &str), String> {
+/// Whether what follows a name are labels, not a histogram.
+fn followed_by_labels(rest: &str) -> bool {
+    let rest = rest.trim_start();
+    rest.starts_with('{') && !rest.starts_with("{{")
+}
+
+/// Splits `name{…} points` into labels, whether `@st` follows them, and points.
+fn series_line(line: &str) -> Result<(Arc<Labels>, bool, &str), String> {
     let mut quote = None;
     let mut depth = 0;
     let mut escaped = false;
@@ -63,7 +68,7 @@ fn series_line(line: &str) -> Result<(Arc<Labels>, &str), String> {
             (None, '"' | '\'' | '`') => quote = Some(c),
             (None, '{') => depth += 1,
             (None, '}') => depth -= 1,
-            (None, c) if c.is_whitespace() && depth == 0 && !line[i..].trim_start().starts_with('{') => {
+            (None, c) if c.is_whitespace() && depth == 0 && !followed_by_labels(&line[i..]) => {
                 end = i;
                 break;
             }
@@ -76,72 +81,21 @@ fn series_line(line: &str) -> Result<(Arc<Labels>, &str), String> {
     }
     let (text, points) = line.split_at(end);
     let text = text.trim();
-    if points.starts_with('@') {
-        return Err("start timestamps".to_owned());
-    }
+    let (text, points, starts) = match (points.strip_prefix("@st"), text.strip_suffix("@st")) {
+        (Some(points), _) => (text, points, true),
+        (None, Some(text)) => (text, points, true),
+        (None, None) => (text, points, false),
+    };
     if text == "{}" {
-        return Ok((Arc::default(), points.trim()));
+        return Ok((Arc::default(), starts, points.trim()));
     }
     let expr = parse(text).map_err(|e| format!("{text}: {e}"))?;
     let Kind::Selector(s) = expr.kind else { return Err(format!("{text} is no series")) };
     let labels: Labels = s.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())).collect();
-    Ok((Arc::new(labels), points.trim()))
+    Ok((Arc::new(labels), starts, points.trim()))
 }
 
-fn number(text: &str) -> Option<f64> {
-    match text {
-        "stale" => None,
-        "Inf" | "+Inf" | "inf" | "+inf" => Some(f64::INFINITY),
-        "-Inf" | "-inf" => Some(f64::NEG_INFINITY),
-        "NaN" | "nan" => Some(f64::NAN),
-        _ => {
-            let (sign, digits) = match text.as_bytes().first()? {
-                b'-' => (-1.0, &text[1..]),
-                b'+' => (1.0, &text[1..]),
-                _ => (1.0, text),
-            };
-            super::super::token::parse_number(digits).map(|n| sign * n)
-        }
-    }
-}
-
-/// `1 2+3x4 _ _x2 stale`; absent points are [`ABSENT`] and stale ones `None`.
-fn points(text: &str) -> Result<Vec<Option<f64>>, String> {
-    let mut out = Vec::new();
-    for word in text.split_whitespace() {
-        let (head, times) = match word.rsplit_once('x') {
-            Some((head, n)) => (head, Some(n.parse::<usize>().map_err(|e| format!("{word}: {e}"))?)),
-            _ => (word, None),
-        };
-        if head == "_" {
-            out.extend(std::iter::repeat_n(Some(ABSENT), times.unwrap_or(1)));
-            continue;
-        }
-        if head == "stale" {
-            out.extend(std::iter::repeat_n(None, times.map_or(1, |n| n + 1)));
-            continue;
-        }
-        // A sign that is neither first nor of an exponent separates start and increment.
-        let cut = head
-            .char_indices()
-            .skip(1)
-            .find(|(i, c)| matches!(c, '+' | '-') && !head[..*i].ends_with(['e', 'E']))
-            .map(|(i, _)| i)
-            .filter(|_| times.is_some());
-        let (start, step) = cut.map_or((head, "0"), |i| head.split_at(i));
-        let mut value = number(start).ok_or_else(|| format!("{word} is no point"))?;
-        let step = number(step).ok_or_else(|| format!("{word} is no point"))?;
-        for _ in 0..=times.unwrap_or(0) {
-            out.push(Some(value));
-            if step != 0.0 {
-                value += step;
-            }
-        }
-    }
-    Ok(out)
-}
-
-fn millis(text: &str) -> Result<i64, String> {
+pub(crate) fn millis(text: &str) -> Result<i64, String> {
     let (sign, rest) = text.strip_prefix('-').map_or((1, text), |r| (-1, r));
     let seconds = match rest.parse::<f64>() {
         Ok(s) => s,
@@ -193,29 +147,15 @@ fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
         expect.scalar = Some(n);
         return Ok(());
     }
-    let (labels, rest) = series_line(line)?;
-    let values = points(rest)?.into_iter().map(|p| p.unwrap_or(ABSENT)).collect();
-    expect.series.push((labels, values));
+    let (labels, _, rest) = series_line(line)?;
+    expect.series.push((labels, points(rest)?));
     Ok(())
-}
-
-fn same(a: f64, b: f64) -> bool {
-    if a.is_nan() || b.is_nan() {
-        return a.is_nan() && b.is_nan();
-    }
-    if a == b {
-        return true;
-    }
-    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
-    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
-        return difference < 1e-6 * f64::MIN_POSITIVE;
-    }
-    difference / sum.min(f64::MAX) < 1e-6
 }
 
 /// Compares points with those expected at `start`, `start + step`, ….
 fn check_points(got: &[Points], expect: &Expect, start: i64, step: i64) -> Result<(), String> {
-    let wanted: Vec<_> = expect.series.iter().filter(|(_, v)| v.iter().any(|v| !is_absent(*v))).collect();
+    let there = |p: &Point| !matches!(p, Point::Gap | Point::Stale);
+    let wanted: Vec<_> = expect.series.iter().filter(|(_, v)| v.iter().any(there)).collect();
     if got.len() != wanted.len() {
         return Err(format!("{} series, expected {}: {:?}", got.len(), wanted.len(), got));
     }
@@ -224,9 +164,11 @@ fn check_points(got: &[Points], expect: &Expect, start: i64, step: i64) -> Resul
             return Err(format!("no series {labels} in {got:?}"));
         };
         let times = (0..).map(|i| start + i * step);
-        let points: Vec<(i64, f64)> = times.zip(values).filter(|(_, v)| !is_absent(**v)).map(|(t, v)| (t, *v)).collect();
-        let actual: Vec<(i64, f64)> = found.times.iter().copied().zip(found.values.iter().copied()).collect();
-        let equal = points.len() == actual.len() && points.iter().zip(&actual).all(|(a, b)| a.0 == b.0 && same(a.1, b.1));
+        let points: Vec<(i64, &Point)> = times.zip(values).filter(|(_, v)| there(v)).collect();
+        let mut actual: Vec<(i64, Point)> = found.times.iter().copied().zip(found.values.iter().map(|v| Point::Float(*v))).collect();
+        actual.extend(found.histograms.iter().map(|(t, h)| (*t, Point::found(h))));
+        actual.sort_by_key(|(t, _)| *t);
+        let equal = points.len() == actual.len() && points.iter().zip(&actual).all(|(a, b)| a.0 == b.0 && a.1.is_met_by(&b.1));
         if !equal {
             return Err(format!("{labels}: got {actual:?}, expected {points:?}"));
         }
@@ -246,7 +188,27 @@ fn check_notes(kind: &str, got: &[String], wanted: &[Option<Message>], none: boo
             return Err(format!("no {kind} like {m:?} in {got:?}"));
         }
     }
+    // Once any is expected, all have to be.
+    let expected = |g: &String| wanted.iter().any(|m| m.as_ref().is_none_or(|m| m.takes(g)));
+    if !wanted.is_empty()
+        && let Some(more) = got.iter().find(|g| !expected(g))
+    {
+        return Err(format!("{kind} not expected: {more}"));
+    }
     Ok(())
+}
+
+/// A sample of an instant query as a series of one point.
+fn at_one_time(s: &Sample, time: i64) -> Points {
+    let labels = Arc::clone(&s.labels);
+    match &s.histogram {
+        Some(h) => Points { labels, times: Vec::new(), values: Vec::new(), histograms: vec![(time, Arc::clone(h))] },
+        None => Points { labels, times: vec![time], values: vec![s.value], histograms: Vec::new() },
+    }
+}
+
+fn point(s: &Sample) -> Point {
+    s.histogram.as_ref().map_or(Point::Float(s.value), Point::found)
 }
 
 fn check_instant(out: &QueryOutput, expect: &Expect) -> Result<(), String> {
@@ -270,8 +232,7 @@ fn check_instant(out: &QueryOutput, expect: &Expect) -> Result<(), String> {
                     return Err(format!("order {order:?}, expected {wanted:?}"));
                 }
             }
-            let points = |s: &super::super::Sample| Points { labels: Arc::clone(&s.labels), times: vec![0], values: vec![s.value] };
-            check_points(&samples.iter().map(points).collect::<Vec<_>>(), expect, 0, 1)
+            check_points(&samples.iter().map(|s| at_one_time(s, 0)).collect::<Vec<_>>(), expect, 0, 1)
         }
         Value::Matrix(m) => {
             let (start, _, step) = expect.range_vector.ok_or("got a range vector")?;
@@ -287,7 +248,7 @@ enum At {
 
 /// Engine with everything switched on; upstream's test runner has delayed name removal on, its server has not.
 pub(crate) fn engine(delayed_name_removal: bool) -> Engine {
-    Engine::new(EngineOptions { experimental: true, delayed_name_removal, ..EngineOptions::default() })
+    Engine::new(EngineOptions { experimental: true, start_timestamps: true, delayed_name_removal, ..EngineOptions::default() })
 }
 
 fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -> Result<(), String> {
@@ -319,7 +280,7 @@ fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -
         }
         let again = engine.range(store, &printed, *t, *t, 60_000, &context()).map_err(|e| format!("as range: {e}"))?;
         let Value::Matrix(m) = again.value else { return Err("range query gave no matrix".to_owned()) };
-        let series: Vec<_> = samples.iter().map(|s| (Arc::clone(&s.labels), vec![s.value])).collect();
+        let series: Vec<_> = samples.iter().map(|s| (Arc::clone(&s.labels), vec![point(s)])).collect();
         let same_again = Expect { series, ..Expect::default() };
         check_points(&m, &same_again, *t, 1).map_err(|e| format!("as range: {e}"))?;
         // With `@` on every selector the result is the same at any time, unless the query asks for the time.
@@ -328,13 +289,12 @@ fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -
             for other in [*t, t + 7_000, t - 1_000] {
                 let again = engine.instant(store, &fixed, other, &context()).map_err(|e| format!("{fixed}: {e}"))?;
                 let Value::Vector(samples) = again.value else { return Err("no vector".to_owned()) };
-                let points = |s: &super::super::Sample| Points { labels: Arc::clone(&s.labels), times: vec![*t], values: vec![s.value] };
-                let points: Vec<Points> = samples.iter().map(points).collect();
+                let points: Vec<Points> = samples.iter().map(|s| at_one_time(s, *t)).collect();
                 check_points(&points, &same_again, *t, 1).map_err(|e| format!("{fixed} at {other}: {e}"))?;
             }
             let again = engine.range(store, &fixed, *t, t + 60_000, 30_000, &context()).map_err(|e| format!("{fixed}: {e}"))?;
             let Value::Matrix(m) = again.value else { return Err("range query gave no matrix".to_owned()) };
-            let thrice = samples.iter().map(|s| (Arc::clone(&s.labels), vec![s.value; 3])).collect();
+            let thrice = samples.iter().map(|s| (Arc::clone(&s.labels), vec![point(s); 3])).collect();
             let thrice = Expect { series: thrice, ..Expect::default() };
             check_points(&m, &thrice, *t, 30_000).map_err(|e| format!("{fixed} over a range: {e}"))?;
         }
@@ -360,6 +320,8 @@ fn fix(expr: &mut Expr, time: i64) -> bool {
         Kind::Aggregate(a) => a.parameter.as_mut().is_none_or(|p| fix(p, time)) && fix(&mut a.expr, time),
         // timestamp() of a selector is the sample's time, of anything else the step's.
         Kind::Call(c) if c.function.per_step => false,
+        // Its label selectors take no modifiers.
+        Kind::Call(c) if c.function.name == "info" => fix(&mut c.args[0], time),
         Kind::Call(c) => c.args.iter_mut().all(|a| fix(a, time)),
     }
 }
@@ -368,7 +330,7 @@ fn fix(expr: &mut Expr, time: i64) -> bool {
 pub(crate) fn run_script(text: &str, delayed_name_removal: bool) -> Vec<Outcome> {
     let engine = engine(delayed_name_removal);
     let lines: Vec<&str> = text.lines().map(str::trim).map(|l| if l.starts_with('#') { "" } else { l }).collect();
-    let (mut store, mut native, mut broken) = (Memory::default(), false, None);
+    let (mut store, mut broken) = (Memory::default(), None);
     let mut out = Vec::new();
     let mut i = 0;
     while i < lines.len() {
@@ -384,14 +346,13 @@ pub(crate) fn run_script(text: &str, delayed_name_removal: bool) -> Vec<Outcome>
         }
         let command = line.split_whitespace().next().unwrap_or("");
         if command == "clear" {
-            (store, native, broken) = (Memory::default(), false, None);
+            (store, broken) = (Memory::default(), None);
         } else if command.starts_with("load") {
-            native |= command == "load_with_nhcb";
-            let loaded = millis(line[command.len()..].trim()).and_then(|step| load(&mut store, step, &block, &mut native));
+            let classic = command == "load_with_nhcb";
+            let loaded = millis(line[command.len()..].trim()).and_then(|step| load(&mut store, step, &block, classic));
             broken = broken.or(loaded.err());
         } else {
             let (mut expect, mut parsed) = (Expect::default(), Ok(()));
-            let mut with_native = native;
             match command {
                 "eval_fail" => expect.fail = Some(None),
                 "eval_warn" => expect.warn.push(None),
@@ -400,9 +361,7 @@ pub(crate) fn run_script(text: &str, delayed_name_removal: bool) -> Vec<Outcome>
                 _ => {}
             }
             for l in &block {
-                if l.contains("{{") {
-                    with_native = true;
-                } else if parsed.is_ok() {
+                if parsed.is_ok() {
                     parsed = expectation(l, &mut expect);
                 }
             }
@@ -418,29 +377,39 @@ pub(crate) fn run_script(text: &str, delayed_name_removal: bool) -> Vec<Outcome>
             let result = match (&broken, parsed, at) {
                 (Some(b), _, _) => Err(format!("load: {b}")),
                 (_, Err(e), _) | (_, _, Err(e)) => Err(e),
-                _ if block.iter().any(|l| l.contains("{{")) => Err("expects native histograms".to_owned()),
                 (None, Ok(()), Ok(at)) => run(&engine, &store, &at, query, &expect),
             };
-            out.push(Outcome { line: number_of_line, query: query.to_owned(), native: with_native, result });
+            out.push(Outcome { line: number_of_line, query: query.to_owned(), result });
         }
     }
     out
 }
 
-fn load(store: &mut Memory, step: i64, lines: &[&str], native: &mut bool) -> Result<(), String> {
+fn load(store: &mut Memory, step: i64, lines: &[&str], with_native: bool) -> Result<(), String> {
+    let mut classic = Classic::default();
     for line in lines {
-        if line.contains("{{") {
-            *native = true;
+        let (labels, starts, rest) = series_line(line)?;
+        if starts {
+            for (i, offset) in (0..).zip(offsets(rest)?) {
+                store.add_start(&labels, i * step, offset.map_or(0, |offset| i * step + offset));
+            }
             continue;
         }
-        let (labels, rest) = series_line(line)?;
-        for (i, point) in (0..).zip(points(rest)?) {
+        let points = points(rest)?;
+        if with_native {
+            classic.add(&labels, &points);
+        }
+        for (i, point) in (0..).zip(points) {
             match point {
-                Some(v) if is_absent(v) => {}
-                Some(v) => store.add(&labels, i * step, v),
-                None => store.add(&labels, i * step, ABSENT),
+                Point::Gap => {}
+                Point::Stale => store.add(&labels, i * step, ABSENT),
+                Point::Float(v) => store.add(&labels, i * step, v),
+                Point::Histogram(h, _) => store.add_histogram(&labels, i * step, h),
             }
         }
+    }
+    for (labels, i, h) in classic.finish() {
+        store.add_histogram(&labels, i64::try_from(i).unwrap() * step, Arc::new(h));
     }
     Ok(())
 }
