@@ -3,6 +3,7 @@
 //! Parsing, planning and evaluation live here; reading rows is the business of whoever implements
 //! [`metrics::Queryable`], [`logs::LogStore`] and [`traces::TraceStore`]. No IO, no DataFusion, no wall clock.
 
+pub mod cardinality;
 pub mod context;
 pub mod error;
 pub mod filter;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use skopos_model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
 
+use crate::cardinality::Cardinality;
 use crate::context::QueryContext;
 use crate::error::QueryError;
 
@@ -123,4 +124,9 @@ pub trait Queryable: Send + Sync {
 
     /// Metadata by family, of one family when it is named.
     fn metadata(&self, family: Option<&str>) -> Vec<MetricMetadata>;
+
+    /// How many series there are; lists of at most `top` entries. What keeps no index of its series tells nothing.
+    fn cardinality(&self, _top: usize) -> Cardinality {
+        Cardinality::default()
+    }
 }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod alerts;
 pub mod capacity;
+pub mod cardinality;
 pub mod correlate;
 pub mod drills;
 pub mod events;

@@ -8,8 +8,8 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::{
-    admin, alerts, capacity, correlate, drills, events, health, logs, openapi, palette, prometheus, runbooks, services, slos, sql, status, tempo,
-    traces,
+    admin, alerts, capacity, cardinality, correlate, drills, events, health, logs, openapi, palette, prometheus, runbooks, services, slos, sql,
+    status, tempo, traces,
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, rejection, request_log, ui};
@@ -62,6 +62,7 @@ fn own_api() -> Router<Arc<App>> {
         .route("/v1/drills", get(drills::list).post(drills::start))
         .route("/v1/drills/{id}", get(drills::one))
         .route("/v1/sql", post(sql::sql))
+        .route("/v1/cardinality", get(cardinality::cardinality))
         .route("/v1/status", get(status::status))
         .route("/v1/admin/flush", post(admin::flush))
         .route("/v1/admin/reload", post(admin::reload))

@@ -59,6 +59,7 @@ fn store_options(options: &ServeOptions, config: &Loaded) -> StoreOptions {
     let mut out = StoreOptions::new(&options.data);
     out.head_bytes_max = config.file.limits.head_bytes_max;
     out.active_series_max = config.file.limits.active_series_max;
+    out.active_series_per_metric_max = config.file.limits.active_series_per_metric_max;
     out.retention_logs = days(retention.logs_days);
     out.retention_traces = days(retention.traces_days);
     out.retention_metrics = days(retention.metrics_days);

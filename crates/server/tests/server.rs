@@ -18,6 +18,8 @@ mod duckdb;
 mod durability;
 #[path = "server/faults.rs"]
 mod faults;
+#[path = "server/floods.rs"]
+mod floods;
 #[path = "server/grpc.rs"]
 mod grpc;
 #[path = "server/help.rs"]

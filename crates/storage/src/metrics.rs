@@ -9,6 +9,7 @@
 
 // In reading order.
 mod admission;
+mod cardinality;
 mod order;
 mod registry;
 mod resolver;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use skopos_model::labels::METRIC_NAME;
 use skopos_model::{MetricMetadata, SampleBatch, TimeSeries};
 
 use crate::blob::Blobs;
@@ -147,7 +149,7 @@ impl MetricsTable {
             window: i64::try_from(options.out_of_order_window.as_millis()).unwrap_or(i64::MAX),
             registry: RwLock::default(),
             raw: Mutex::default(),
-            admission: Admission::new(options.active_series_max),
+            admission: Admission::new(options.active_series_max, options.active_series_per_metric_max),
             file_order: Mutex::new(Order::new(By::File)),
             label_order: Mutex::new(Order::new(By::Labels)),
             state: RwLock::default(),
@@ -174,22 +176,25 @@ impl MetricsTable {
 
     /// Puts samples of numbered series into the head. `now`: Unix nanoseconds.
     pub(crate) fn append_samples(&self, batch: SampleBatch, seq: u64, now: i64) {
-        let next = self.registry.read().next();
+        self.admission.at(now);
         let mut appended = Appended::default();
         {
             let mut state = self.state.write();
+            let registry = self.registry.read();
+            let next = registry.next();
+            let appeared = |id: u32| self.admission.appeared(id, || registry.code_of(METRIC_NAME, id).0);
             let State { open, newest, .. } = &mut *state;
             open.begin(seq, now);
             newest.resize(newest.len().max(next as usize), i64::MIN);
             for (series, times, values) in batch.runs() {
                 // A number this process has not given means nothing.
                 if let Some(newest) = newest.get_mut(series.0 as usize) {
-                    open.append(series, (times, values), newest, self.window, &self.admission, &mut appended);
+                    open.append(series, (times, values), newest, self.window, &appeared, &mut appended);
                 }
             }
             for (series, time, histogram) in batch.histograms {
                 if let Some(newest) = newest.get_mut(series.0 as usize) {
-                    open.append_histogram((series, time, histogram), newest, self.window, &self.admission, &mut appended);
+                    open.append_histogram((series, time, histogram), newest, self.window, &appeared, &mut appended);
                 }
             }
             if !batch.starts.is_empty() {

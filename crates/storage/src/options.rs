@@ -33,6 +33,8 @@ pub struct StoreOptions {
     pub out_of_order_window: Duration,
     /// Most series with a sample in the head.
     pub active_series_max: usize,
+    /// Most series of one metric with a sample in the head: one label that explodes must not take all the room.
+    pub active_series_per_metric_max: usize,
 }
 
 impl StoreOptions {
@@ -53,6 +55,7 @@ impl StoreOptions {
             snapshot_age: Duration::from_secs(3600),
             out_of_order_window: 36500 * day,
             active_series_max: 3_000_000,
+            active_series_per_metric_max: 1_500_000,
         }
     }
 }

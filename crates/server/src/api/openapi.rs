@@ -35,6 +35,7 @@ use crate::http::auth;
         super::services::one,
         super::services::golden,
         super::capacity::note,
+        super::cardinality::cardinality,
         super::correlate::correlate,
         super::palette::search,
         super::events::list,

@@ -217,6 +217,8 @@ pub struct LimitsConfig {
     pub query_samples_max: u64,
     /// Most series with a sample in memory; further *new* ones are refused.
     pub active_series_max: usize,
+    /// Most series of one metric with a sample in memory; further *new* ones are refused.
+    pub active_series_per_metric_max: usize,
 }
 
 impl Default for LimitsConfig {
@@ -227,6 +229,7 @@ impl Default for LimitsConfig {
             query_timeout_seconds: 120,
             query_samples_max: 200_000_000,
             active_series_max: 3_000_000,
+            active_series_per_metric_max: 1_500_000,
         }
     }
 }

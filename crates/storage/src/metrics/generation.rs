@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use skopos_model::{Exemplar, MetricMetadata, NativeHistogram, SeriesId};
 
-use super::admission::Admission;
 use super::chunk::{CHUNK_SAMPLES, Chunk, ChunkScratch, TimeBlock};
 use super::histograms::HistogramHead;
 use super::registry::HashedMap;
@@ -149,14 +148,15 @@ impl Generation {
     }
 
     /// Appends a run of one series. `newest` is the series' newest time in earlier generations; samples older
-    /// than the newest of all by more than `window` milliseconds are left out.
+    /// than the newest of all by more than `window` milliseconds are left out. `appeared` is called when it is the
+    /// series' first sample here.
     pub(super) fn append(
         &mut self,
         series: SeriesId,
         run: (&[i64], &[f64]),
         newest: &mut i64,
         window: i64,
-        admission: &Admission,
+        appeared: &dyn Fn(u32),
         appended: &mut Appended,
     ) {
         let slot = series.0 as usize;
@@ -179,7 +179,9 @@ impl Generation {
                     late: Vec::new(),
                 });
                 self.bytes += size_of::<Buffer>() + 4;
-                admission.appeared(series.0);
+                if !self.histograms.contains(series.0) {
+                    appeared(series.0);
+                }
             }
             let buffer = &mut self.buffers[self.slots[slot] as usize];
             if time > buffer.newest {
@@ -215,11 +217,13 @@ impl Generation {
         (series, time, histogram): (SeriesId, i64, NativeHistogram),
         newest: &mut i64,
         window: i64,
-        admission: &Admission,
+        appeared: &dyn Fn(u32),
         appended: &mut Appended,
     ) {
         if takes(time, newest, window, appended) {
-            admission.appeared(series.0);
+            if !self.histograms.contains(series.0) && self.buffer(series.0).is_none() {
+                appeared(series.0);
+            }
             self.bytes += self.histograms.push(series.0, time, histogram);
             appended.taken += 1;
         }

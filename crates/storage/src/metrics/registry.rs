@@ -294,6 +294,21 @@ impl Registry {
         })
     }
 
+    /// The code of a value of a label, 0 when no series has it.
+    pub(super) fn value_code(&self, name: &str, value: &str) -> u32 {
+        self.column(name).and_then(|c| c.codes.get(value)).copied().unwrap_or(0)
+    }
+
+    /// Labels with their values and the series of each value; the values' order is that of their codes, from 1.
+    pub(super) fn label_postings(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (&str, &[u32])>)> {
+        self.columns.iter().map(|c| (&*c.name, c.values.iter().map(|v| &**v).zip(c.postings.iter().map(Vec::as_slice))))
+    }
+
+    /// Bytes of memory of each label.
+    pub(super) fn label_memory(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.columns.iter().map(|c| (&*c.name, c.memory()))
+    }
+
     /// Series that satisfy all matchers, in order of their numbers.
     pub(super) fn matching(&self, matchers: &[Matcher], ctx: &QueryContext) -> Result<Vec<u32>, QueryError> {
         use skopos_query::metrics::MatchOp;

@@ -5,6 +5,7 @@
 //! registry, by labels.
 
 use parking_lot::{MutexGuard, RwLock};
+use skopos_model::labels::METRIC_NAME;
 use skopos_model::{Labels, SeriesId, SeriesResolver};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -131,10 +132,13 @@ pub(super) fn find_or_add(registry: &RwLock<Registry>, admission: &Admission, la
     if let Some(known) = registry.find(labels) {
         return Some(known);
     }
-    if !admission.admits(registry.next()) {
+    let name = labels.get(METRIC_NAME).unwrap_or("");
+    if !admission.admits(registry.next(), (registry.value_code(METRIC_NAME, name), name)) {
         return None;
     }
-    registry.add(labels)
+    let added = registry.add(labels)?;
+    admission.added(registry.code_of(METRIC_NAME, added.0).0);
+    Some(added)
 }
 
 #[cfg(test)]
@@ -171,7 +175,7 @@ mod tests {
         Bench {
             cache: Mutex::new(RawCache { bytes_max: raw_bytes_max, ..RawCache::default() }),
             registry: RwLock::default(),
-            admission: Admission::new(active_max),
+            admission: Admission::new(active_max, active_max),
         }
     }
 

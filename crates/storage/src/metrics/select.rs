@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use skopos_model::{Exemplar, Labels, MetricMetadata, SeriesId};
+use skopos_query::cardinality::Cardinality;
 use skopos_query::metrics::{Matcher, Queryable, Select, Series};
 use skopos_query::{QueryContext, QueryError};
 
@@ -198,6 +199,10 @@ impl Queryable for MetricsTable {
                 (registry.labels(id), exemplars)
             })
             .collect())
+    }
+
+    fn cardinality(&self, top: usize) -> Cardinality {
+        self.count_series(top)
     }
 
     fn metadata(&self, family: Option<&str>) -> Vec<MetricMetadata> {

@@ -20,6 +20,11 @@ impl HistogramHead {
         self.rows == 0
     }
 
+    /// Whether the series has one.
+    pub(in crate::metrics) fn contains(&self, series: u32) -> bool {
+        self.series.contains_key(&series)
+    }
+
     /// Number of histograms.
     pub(in crate::metrics) fn rows(&self) -> usize {
         self.rows
