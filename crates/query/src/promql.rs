@@ -13,6 +13,7 @@ mod display;
 mod duration;
 mod engine;
 mod eval;
+mod features;
 mod functions;
 mod group;
 mod histogram;
@@ -38,6 +39,7 @@ pub use ast::{
 };
 pub use duration::{Duration, DurationOp};
 pub use engine::{Engine, EngineOptions};
+pub use features::Feature;
 pub use functions::{FUNCTIONS, Function, by_name as function_by_name};
 pub use output::{Points, QueryOutput, Sample, Value};
 pub use parse::{parse, parse_matchers};

@@ -42,6 +42,8 @@ pub struct ServeOptions {
     pub otlp_grpc: Option<(SocketAddr, bool)>,
     /// Configuration file.
     pub config: Option<PathBuf>,
+    /// PromQL's features to switch on, by Prometheus' names.
+    pub features: Vec<String>,
     /// No key is demanded for anything.
     pub insecure: bool,
     /// The key's file, `DIR/api-key` when absent.
@@ -64,6 +66,23 @@ fn store_options(options: &ServeOptions, config: &Loaded) -> StoreOptions {
     out.retention_traces = days(retention.traces_days);
     out.retention_metrics = days(retention.metrics_days);
     out
+}
+
+/// PromQL with these features. As with Prometheus, a name nobody knows is a warning.
+fn promql_options(features: &[String]) -> promql::EngineOptions {
+    let mut engine = promql::EngineOptions::default();
+    for feature in features {
+        match engine.enable(feature) {
+            promql::Feature::Enabled => tracing::info!(feature, "feature switched on"),
+            promql::Feature::Always => tracing::info!(feature, "feature is always on"),
+            promql::Feature::NoEffect => tracing::warn!(feature, "--enable-feature: this has no meaning here"),
+            promql::Feature::Unknown => {
+                let known = promql::EngineOptions::features().collect::<Vec<_>>().join(", ");
+                tracing::warn!(feature, known, "--enable-feature: unknown feature");
+            }
+        }
+    }
+    engine
 }
 
 fn authentication(options: &ServeOptions) -> anyhow::Result<Auth> {
@@ -127,7 +146,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         auth,
         ingest_limits,
         ingest_cache: skopos_ingest::Cache::default(),
-        promql: promql::Engine::new(promql::EngineOptions::default()),
+        promql: promql::Engine::new(promql_options(&options.features)),
         reliability,
         span_metrics: Mutex::new(SpanMetrics::default()),
         probes: Probes::default(),

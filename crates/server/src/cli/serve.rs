@@ -44,6 +44,10 @@ pub(crate) struct ServeArgs {
     /// File with the API key; made when it is not there. [default: api-key in the data folder]
     #[arg(long)]
     api_key_file: Option<PathBuf>,
+    /// Switch on experimental PromQL, by Prometheus' names: promql-experimental-functions,
+    /// promql-extended-range-selectors, promql-binop-fill-modifiers, promql-delayed-name-removal, use-start-timestamps.
+    #[arg(long, value_name = "FEATURE,…", value_delimiter = ',')]
+    enable_feature: Vec<String>,
     /// Demand no key for anything: for tests and benchmarks on loopback.
     #[arg(long)]
     insecure: bool,
@@ -81,6 +85,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         otlp_http: defaults(args.otlp_http, OTLP_HTTP),
         otlp_grpc: defaults(args.otlp_grpc, OTLP_GRPC),
         config: args.config,
+        features: args.enable_feature,
         insecure: args.insecure,
         api_key_file: args.api_key_file,
     };
