@@ -375,12 +375,14 @@ impl<'a> Evaluator<'a> {
                 super::functions::note(self, c, &matrix, &scalars)?;
                 let function = extended_function(f.name, function, matrix.sampling)?;
                 let mixed = super::functions::mixed(f.name, matrix.sampling);
+                // Between a window's borders nothing is extrapolated, and starts are not looked at.
+                let started = super::functions::started(f.name).filter(|_| matrix.sampling == Sampling::Plain);
                 let mut keys = matrix.keys();
                 if !keeps_name {
                     let name = self.dropped();
                     keys.iter_mut().for_each(|k| k.name = name);
                 }
-                let rows = WindowRows::new(matrix, steps, scalars, function, self.notes.clone(), &c.args[0]).mixed(mixed);
+                let rows = WindowRows::new(matrix, steps, scalars, function, self.notes.clone(), &c.args[0]).mixed(mixed).started(started);
                 let rows = Rows::Lazy(Box::new(rows));
                 Ok(Val::Vector(Vector { keys, rows, width: steps.count, unique: keeps_name }))
             }

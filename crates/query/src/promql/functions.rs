@@ -14,6 +14,7 @@ mod starts;
 mod time;
 
 pub(crate) use mixed::mixed;
+pub(crate) use starts::started;
 
 use super::ast::{Call, Expr, Kind, Type};
 use super::display::number;

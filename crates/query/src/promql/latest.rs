@@ -130,7 +130,7 @@ impl RowSource for SmoothedRows {
     fn row(&mut self, index: usize, out: &mut [f64], histograms: &mut HistogramRow) {
         let series = &self.series[index];
         let (times, values) = without_stale(series);
-        let spot = self.notes.about(series.labels.name(), self.place);
+        let spot = self.notes.about_series(&series.labels, self.place);
         for (k, (cell, end)) in out.iter_mut().zip(&self.ends).enumerate() {
             let floats = around(&times, |t| *t, *end, self.lookback);
             let natives = around(&series.histograms, |(t, _)| *t, *end, self.lookback);

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use skopos_model::Labels;
+
 use super::ast::Expr;
 
 /// Most notes of a kind that a result carries; how many more there were is said.
@@ -71,7 +73,12 @@ impl Notes {
 
     /// For notes about the metric `name` at a place.
     pub(crate) fn about<'a>(&'a self, name: &'a str, at: impl Into<Place>) -> Spot<'a> {
-        Spot { notes: self, place: at.into(), name }
+        Spot { notes: self, place: at.into(), name: Name::Text(name) }
+    }
+
+    /// For notes about a series at a place. Its name is looked up only when there is something to say.
+    pub(crate) fn about_series<'a>(&'a self, labels: &'a Labels, at: Place) -> Spot<'a> {
+        Spot { notes: self, place: at, name: Name::Of(labels) }
     }
 }
 
@@ -93,26 +100,40 @@ impl Combining {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Name<'a> {
+    Text(&'a str),
+    Of(&'a Labels),
+}
+
 /// The metric and the place that notes are about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spot<'a> {
     notes: &'a Notes,
     place: Place,
-    name: &'a str,
+    name: Name<'a>,
 }
 
 impl Spot<'_> {
+    fn name(&self) -> &str {
+        match self.name {
+            Name::Text(name) => name,
+            Name::Of(labels) => labels.name(),
+        }
+    }
+
     fn warn(&self, message: &str) {
         self.notes.warn(message, self.place);
     }
 
     /// With `for metric name …` when there is one.
     fn named(&self, message: &str) -> String {
-        if self.name.is_empty() { message.to_owned() } else { format!("{message} for metric name {:?}", self.name) }
+        let name = self.name();
+        if name.is_empty() { message.to_owned() } else { format!("{message} for metric name {name:?}") }
     }
 
     pub(crate) fn floats_and_histograms(&self) {
-        self.warn(&format!("encountered a mix of histograms and floats for metric name {:?}", self.name));
+        self.warn(&format!("encountered a mix of histograms and floats for metric name {:?}", self.name()));
     }
 
     pub(crate) fn floats_and_histograms_aggregated(&self) {
@@ -124,15 +145,15 @@ impl Spot<'_> {
     }
 
     pub(crate) fn no_counter(&self) {
-        self.warn(&format!("this native histogram metric is not a counter: {:?}", self.name));
+        self.warn(&format!("this native histogram metric is not a counter: {:?}", self.name()));
     }
 
     pub(crate) fn no_gauge(&self) {
-        self.warn(&format!("this native histogram metric is not a gauge: {:?}", self.name));
+        self.warn(&format!("this native histogram metric is not a gauge: {:?}", self.name()));
     }
 
     pub(crate) fn mixed_schemas(&self) {
-        self.warn(&format!("vector contains a mix of histograms with exponential and custom buckets schemas for metric name {:?}", self.name));
+        self.warn(&format!("vector contains a mix of histograms with exponential and custom buckets schemas for metric name {:?}", self.name()));
     }
 
     pub(crate) fn incompatible_layout(&self, operator: &str) {
@@ -144,7 +165,7 @@ impl Spot<'_> {
     }
 
     pub(crate) fn start_overlap(&self) {
-        self.warn(&format!("sample has start time that overlaps with previous sample timestamp for metric {:?}", self.name));
+        self.warn(&format!("sample has start time that overlaps with previous sample timestamp for metric {:?}", self.name()));
     }
 
     pub(crate) fn bounds_reconciled(&self, combining: Combining) {
@@ -152,7 +173,7 @@ impl Spot<'_> {
     }
 
     pub(crate) fn histograms_ignored_in_range(&self) {
-        let message = format!("ignored histograms in a range containing both floats and histograms for metric name {:?}", self.name);
+        let message = format!("ignored histograms in a range containing both floats and histograms for metric name {:?}", self.name());
         self.notes.info(&message, self.place);
     }
 

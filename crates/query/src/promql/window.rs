@@ -172,6 +172,8 @@ pub(crate) struct WindowRows {
     function: WindowFn,
     /// What takes windows with histograms; without it they are passed over.
     mixed: Option<SpanFn>,
+    /// What takes floats that say when their counter was started.
+    started: Option<WindowFn>,
     notes: Notes,
     place: Place,
     plans: Plans<Plan>,
@@ -179,7 +181,7 @@ pub(crate) struct WindowRows {
 
 impl WindowRows {
     pub(crate) fn new(matrix: Matrix, steps: Steps, scalars: Vec<Vec<f64>>, function: WindowFn, notes: Notes, place: impl Into<Place>) -> Self {
-        Self { matrix, steps, scalars, function, mixed: None, notes, place: place.into(), plans: Plans::default() }
+        Self { matrix, steps, scalars, function, mixed: None, started: None, notes, place: place.into(), plans: Plans::default() }
     }
 
     /// With what takes windows with histograms.
@@ -188,12 +190,17 @@ impl WindowRows {
         self
     }
 
+    /// With what takes floats that say when their counter was started.
+    pub(crate) fn started(mut self, function: Option<WindowFn>) -> Self {
+        self.started = function;
+        self
+    }
+
     fn compute(&self, index: usize, (times, values): (&[i64], &[f64]), plan: &Plan, out: &mut [f64], histograms: &mut HistogramRow) {
         let m = &self.matrix;
         let series = &m.series[index];
         let known = m.starts && !series.starts.is_empty();
         let starts: Vec<i64> = if known { times.iter().map(|t| start_of(&series.starts, *t)).collect() } else { Vec::new() };
-        let name = if m.is_named(index) { series.labels.name() } else { "" };
         let windows = Windows {
             times,
             values,
@@ -204,9 +211,10 @@ impl WindowRows {
             lookback: m.lookback,
             steps: self.steps,
             scalars: &self.scalars,
-            spot: self.notes.about(name, self.place),
+            spot: if m.is_named(index) { self.notes.about_series(&series.labels, self.place) } else { self.notes.about("", self.place) },
         };
-        (self.function)(&windows, out);
+        let function = self.started.filter(|_| known).unwrap_or(self.function);
+        function(&windows, out);
         if !series.histograms.is_empty() {
             let native = Native { series, function: self.mixed, sampling: m.sampling, starts: known };
             super::mixed::compute(&windows, &native, out, histograms);

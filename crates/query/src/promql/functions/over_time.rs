@@ -205,9 +205,6 @@ pub(super) fn changes(w: &Windows<'_>, out: &mut [f64]) {
 }
 
 pub(super) fn resets(w: &Windows<'_>, out: &mut [f64]) {
-    if !w.starts.is_empty() {
-        return super::starts::resets(w, out);
-    }
     events(w, out, |a, b| b < a);
 }
 

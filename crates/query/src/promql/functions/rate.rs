@@ -67,16 +67,10 @@ fn extrapolated(w: &Windows<'_>, out: &mut [f64], counter: bool, per_second: boo
 }
 
 pub(super) fn rate(w: &Windows<'_>, out: &mut [f64]) {
-    if !w.starts.is_empty() {
-        return super::starts::extrapolated(w, out, true);
-    }
     extrapolated(w, out, true, true);
 }
 
 pub(super) fn increase(w: &Windows<'_>, out: &mut [f64]) {
-    if !w.starts.is_empty() {
-        return super::starts::extrapolated(w, out, false);
-    }
     extrapolated(w, out, true, false);
 }
 
@@ -85,9 +79,6 @@ pub(super) fn delta(w: &Windows<'_>, out: &mut [f64]) {
 }
 
 pub(super) fn irate(w: &Windows<'_>, out: &mut [f64]) {
-    if !w.starts.is_empty() {
-        return super::starts::instant(w, out);
-    }
     w.each(out, |_, times, values| {
         let n = values.len();
         if n < 2 {
@@ -162,4 +153,23 @@ pub(super) fn smooth(w: &Windows<'_>, out: &mut [f64]) {
         }
         level
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resets_are_found() {
+        let rising: Vec<f64> = (0..11).map(f64::from).collect();
+        assert!(find_resets(&rising).is_empty());
+        for i in 1..rising.len() {
+            let mut values = rising.clone();
+            values[i] = f64::from_bits(values[i - 1].to_bits().wrapping_sub(1)).min(values[i - 1]);
+            let wanted = if values[i] < values[i - 1] { vec![u32::try_from(i).unwrap_or(0)] } else { Vec::new() };
+            assert_eq!(find_resets(&values), wanted, "{i}");
+        }
+        assert_eq!(find_resets(&[f64::NAN, 1.0, f64::NAN, 0.5, f64::INFINITY, f64::INFINITY, 0.5]), [6]);
+        assert!(find_resets(&[]).is_empty() && find_resets(&[1.0]).is_empty());
+    }
 }

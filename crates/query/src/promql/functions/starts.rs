@@ -1,7 +1,18 @@
 //! Rates of counters whose samples say when the counter was started.
 
 use super::super::vector::ABSENT;
-use super::super::window::{Windows, seconds};
+use super::super::window::{WindowFn, Windows, seconds};
+
+/// What computes `function` where starts are known; `None` when they do not matter to it.
+pub(crate) fn started(function: &str) -> Option<WindowFn> {
+    Some(match function {
+        "rate" => |w, out| extrapolated(w, out, true),
+        "increase" => |w, out| extrapolated(w, out, false),
+        "irate" => instant,
+        "resets" => resets,
+        _ => return None,
+    })
+}
 
 /// Whether a counter was restarted between two samples, each given as (start, time), by what their starts say.
 ///
@@ -29,7 +40,7 @@ pub(super) fn begins_inside(start: i64, window_start: i64, first: i64) -> bool {
 }
 
 /// `rate` and `increase`.
-pub(super) fn extrapolated(w: &Windows<'_>, out: &mut [f64], per_second: bool) {
+fn extrapolated(w: &Windows<'_>, out: &mut [f64], per_second: bool) {
     let (times, values) = (w.times, w.values);
     let sample = |i: usize| (w.starts[i], times[i]);
     // By sample: restarts before it, and the first sample from it on that overlaps the one before.
@@ -69,7 +80,7 @@ pub(super) fn extrapolated(w: &Windows<'_>, out: &mut [f64], per_second: bool) {
 }
 
 /// `irate`.
-pub(super) fn instant(w: &Windows<'_>, out: &mut [f64]) {
+fn instant(w: &Windows<'_>, out: &mut [f64]) {
     for (cell, (lo, hi)) in out.iter_mut().zip(&w.plan.spans) {
         let (lo, hi) = (*lo as usize, *hi as usize);
         *cell = ABSENT;
@@ -85,7 +96,7 @@ pub(super) fn instant(w: &Windows<'_>, out: &mut [f64]) {
 
 /// `resets`.
 #[allow(clippy::cast_precision_loss, reason = "sample counts are far below 2^53")]
-pub(super) fn resets(w: &Windows<'_>, out: &mut [f64]) {
+fn resets(w: &Windows<'_>, out: &mut [f64]) {
     let sample = |i: usize| (w.starts[i], w.times[i]);
     let restart = |i: usize| w.values[i] < w.values[i - 1] || is_reset(sample(i - 1), sample(i));
     let all: Vec<usize> = (1..w.values.len()).filter(|i| restart(*i)).collect();
