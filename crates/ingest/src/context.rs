@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use skopos_model::IngestLimits;
+use skopos_model::{IngestLimits, SeriesId};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::otlp::names::NameTranslation;
+use crate::otlp::metrics::delta::DeltaPass;
+use crate::otlp::options::OtlpOptions;
 use crate::otlp::resource::CachedResource;
 
 /// Arguments shared by all decoders.
@@ -19,22 +20,42 @@ pub struct Context<'a> {
     pub received: i64,
     /// Resources seen in earlier requests. It changes speed, never the rows.
     pub cache: &'a Cache,
-    /// How OTLP names become Prometheus names.
-    pub names: NameTranslation,
+    /// How OTLP metrics become series.
+    pub otlp: &'a OtlpOptions,
+    /// Sums of delta streams. Without them delta points are refused with the reason
+    /// [`crate::otlp::metrics::DELTA_TEMPORALITY`]; with them the rows depend on more than the body.
+    pub deltas: Option<&'a DeltaPass<'a>>,
 }
 
 impl<'a> Context<'a> {
-    /// With the default name translation.
+    /// With the default options and no memory of delta streams.
     pub fn new(limits: &'a IngestLimits, received: i64, cache: &'a Cache) -> Self {
-        Self { limits, received, cache, names: NameTranslation::default() }
+        Self { limits, received, cache, otlp: OtlpOptions::defaults(), deltas: None }
     }
 }
 
 /// Resources of earlier requests by their bytes: a sender repeats its resource with every request, and building
-/// one costs a microsecond and a dozen allocations. Bounded; shared by all requests.
+/// one costs a microsecond and a dozen allocations. And when counters were started, which senders repeat with each
+/// sample. Bounded; shared by all requests that are read with the same options.
 #[derive(Default)]
 pub struct Cache {
     resources: Mutex<HashMap<u64, Known>>,
+    starts: Mutex<Starts>,
+}
+
+/// When each series' counter was started, by the series' number: Unix milliseconds, 0 for those that never said so.
+#[derive(Default)]
+pub(crate) struct Starts(Vec<i64>);
+
+impl Starts {
+    /// Highest number of a series remembered; further ones say their start with each request.
+    const SERIES_MAX: usize = 8 << 20;
+
+    /// Whether the series is known to have been started then.
+    #[inline]
+    pub(crate) fn known(&self, id: SeriesId, start: i64) -> bool {
+        self.0.get(id.0 as usize).is_some_and(|known| *known == start)
+    }
 }
 
 struct Known {
@@ -62,6 +83,30 @@ impl Cache {
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Held while a body is decoded.
+    pub(crate) fn starts(&self) -> MutexGuard<'_, Starts> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes starts ([`skopos_model::SampleBatch::starts`]) that have been stored: the next request that says the same
+    /// need not store them again.
+    pub fn stored(&self, starts: &[(SeriesId, i64, i64)]) {
+        if starts.is_empty() {
+            return;
+        }
+        let mut known = self.starts();
+        for (id, _, start) in starts {
+            let place = id.0 as usize;
+            if place >= Starts::SERIES_MAX {
+                continue;
+            }
+            if known.0.len() <= place {
+                known.0.resize(place + 1, 0);
+            }
+            known.0[place] = *start;
+        }
     }
 
     pub(crate) fn resource(&self, raw: &[u8]) -> Option<Arc<CachedResource>> {

@@ -23,6 +23,8 @@ pub enum Protocol {
     OtlpMetricsJson,
     /// Prometheus remote write 1.0, protobuf in a snappy block.
     RemoteWrite,
+    /// Prometheus remote write 2.0, protobuf in a snappy block.
+    RemoteWrite2,
     /// Newline-delimited JSON logs.
     JsonLines,
 }
@@ -33,7 +35,7 @@ impl Protocol {
         match self {
             Self::OtlpLogs | Self::OtlpLogsJson | Self::JsonLines => Signal::Logs,
             Self::OtlpTraces | Self::OtlpTracesJson => Signal::Traces,
-            Self::OtlpMetrics | Self::OtlpMetricsJson | Self::RemoteWrite => Signal::Metrics,
+            Self::OtlpMetrics | Self::OtlpMetricsJson | Self::RemoteWrite | Self::RemoteWrite2 => Signal::Metrics,
         }
     }
 }
@@ -61,6 +63,7 @@ pub fn decode(
         Protocol::OtlpTracesJson => otlp::traces::decode(&otlp::traces_to_protobuf(body)?, ctx)?.map(Batch::Spans),
         Protocol::OtlpMetricsJson => otlp::metrics::decode(&otlp::metrics_to_protobuf(body)?, ctx, resolver)?.map(Batch::Samples),
         Protocol::RemoteWrite => remote_write::decode(body, ctx, resolver)?.map(Batch::Samples),
+        Protocol::RemoteWrite2 => remote_write::v2::decode(body, ctx, resolver)?.map(Batch::Samples),
         Protocol::JsonLines => json_lines::decode(body, &json_lines::Parameters::from_query(parameters), ctx).map(Batch::Logs),
     })
 }

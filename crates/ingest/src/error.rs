@@ -47,6 +47,16 @@ pub enum IngestError {
         /// Size that was met, or the least it can be.
         bytes: usize,
     },
+    /// The body has too many of something.
+    #[error("the body has more than {max} {what}, the limit {limit}; send smaller batches")]
+    TooMany {
+        /// What there is too many of.
+        what: &'static str,
+        /// Name of the limit.
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
     /// The body does not decompress.
     #[error("body does not decompress as {encoding}: {reason}")]
     Compression {
@@ -76,7 +86,7 @@ pub enum IngestError {
 impl IngestError {
     /// Whether the client may send the body again after making it smaller (HTTP 413 rather than 400).
     pub fn is_too_large(&self) -> bool {
-        matches!(self, Self::TooLarge { .. })
+        matches!(self, Self::TooLarge { .. } | Self::TooMany { .. })
     }
 
     /// Whether the client named an encoding or a type that is not offered (HTTP 415).

@@ -1,16 +1,17 @@
-//! What scrape targets expose: Prometheus' text format and OpenMetrics 1.0 text.
+//! What scrape targets expose: Prometheus' text format, OpenMetrics 1.0 text, and Prometheus' protobuf messages.
 //!
 //! Lenient where Prometheus is: doubled metadata, any order of families and unknown escapes are taken. A line
 //! that cannot be read fails the scrape, as it does there: half a scrape would look like vanished series.
 
 mod cursor;
 mod openmetrics;
+mod protobuf;
 mod text;
 
 use std::collections::{HashMap, HashSet};
 
 use skopos_model::labels::METRIC_NAME;
-use skopos_model::{Decoded, Exemplar, IngestLimits, Labels, MetricKind, MetricMetadata, Rejected, TimeSeries};
+use skopos_model::{Decoded, Exemplar, IngestLimits, Labels, MetricKind, MetricMetadata, NativeHistogram, Rejected, TimeSeries};
 
 use crate::error::IngestError;
 use crate::series::{Invalid, check_labels};
@@ -24,23 +25,35 @@ pub enum Format {
     Text,
     /// OpenMetrics 1.0, text.
     OpenMetrics,
+    /// Messages `io.prometheus.client.MetricFamily`, each behind its length.
+    Protobuf,
 }
 
-/// `Accept` header of a scrape: OpenMetrics first, because it has exemplars.
-pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-     application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
-
 impl Format {
-    /// From a response's content type; what is not named OpenMetrics is read as Prometheus' text.
-    pub fn from_content_type(content_type: Option<&str>) -> Self {
-        let media = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
-        if media.eq_ignore_ascii_case("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
+    /// From a response's content type; `None` where none or another one is stated.
+    pub fn from_content_type(content_type: Option<&str>) -> Option<Self> {
+        let mut parts = content_type.unwrap_or("").split(';').map(str::trim);
+        match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
+            "application/openmetrics-text" => Some(Self::OpenMetrics),
+            "text/plain" => Some(Self::Text),
+            "application/vnd.google.protobuf" => {
+                let mut family = false;
+                let mut delimited = false;
+                for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+                    family |= name.trim().eq_ignore_ascii_case("proto") && value.trim() == "io.prometheus.client.MetricFamily";
+                    delimited |= name.trim().eq_ignore_ascii_case("encoding") && value.trim() == "delimited";
+                }
+                (family && delimited).then_some(Self::Protobuf)
+            }
+            _ => None,
+        }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Text => "Prometheus text",
             Self::OpenMetrics => "OpenMetrics text",
+            Self::Protobuf => "Prometheus protobuf",
         }
     }
 }
@@ -52,6 +65,10 @@ pub struct ScrapeOptions<'a> {
     pub scrape_time: i64,
     /// Whether timestamps in the body count.
     pub honor_timestamps: bool,
+    /// Whether native histograms are taken where a target has them.
+    pub native_histograms: bool,
+    /// Whether the classic buckets of a histogram that is also native are taken.
+    pub classic_histograms: bool,
     /// Limits on labels; series over them are refused one by one.
     pub limits: &'a IngestLimits,
 }
@@ -75,11 +92,15 @@ pub fn parse(body: &[u8], format: Format, options: &ScrapeOptions<'_>) -> Result
         line: 1 + memchr::memchr_iter(b'\n', &body[..fault.at.min(body.len())]).count(),
         reason: fault.reason,
     };
-    let text = std::str::from_utf8(body).map_err(|error| fault(body, Fault { at: error.valid_up_to(), reason: "expected UTF-8 text".to_owned() }))?;
     let mut builder = Builder { options, scrape: Scrape::default(), families: HashMap::new(), seen: HashSet::new(), rejected: Vec::new() };
+    if format == Format::Protobuf {
+        protobuf::read(body, &mut builder).map_err(IngestError::protobuf("io.prometheus.client.MetricFamily"))?;
+        return Ok(Decoded { batch: builder.scrape, rejected: builder.rejected, changed: Vec::new() });
+    }
+    let text = std::str::from_utf8(body).map_err(|error| fault(body, Fault { at: error.valid_up_to(), reason: "expected UTF-8 text".to_owned() }))?;
     let mut cursor = Cursor::new(text);
     match format {
-        Format::Text => text::read(&mut cursor, &mut builder),
+        Format::Text | Format::Protobuf => text::read(&mut cursor, &mut builder),
         Format::OpenMetrics => openmetrics::read(&mut cursor, &mut builder),
     }
     .map_err(|f| fault(body, f))?;
@@ -144,32 +165,57 @@ impl Builder<'_> {
                 *value = open_metrics_float(number);
             }
         }
-        let mut pairs: Vec<(&str, &str)> = vec![(METRIC_NAME, line.name)];
-        pairs.extend(line.labels.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
-        pairs.sort_unstable();
-        if let Err(Invalid::Refused(reason, text)) = check_labels(pairs.iter().copied(), self.options.limits) {
-            Decoded::<()>::reject(&mut self.rejected, reason, 1, || format!("series {:?} at byte {}: {text}", line.name, line.at));
-            return;
-        }
-        let labels = Labels::new(pairs);
         let timestamp = line.timestamp.filter(|_| self.options.honor_timestamps).unwrap_or(self.options.scrape_time);
-        if !self.seen.insert((labels.stable_hash(), timestamp)) {
-            Decoded::<()>::reject(&mut self.rejected, "duplicate_sample", 1, || {
-                format!("{labels} at byte {} has a sample of this time already: the first one counts", line.at)
-            });
-            return;
-        }
         let exemplars = line.exemplar.map(|exemplar| {
             let time = if line.exemplar_has_time { exemplar.timestamp } else { timestamp };
             Exemplar { timestamp: time, ..exemplar }
         });
-        self.scrape.series.push(TimeSeries {
-            labels,
-            samples: vec![(timestamp, line.value)],
-            exemplars: exemplars.into_iter().collect(),
-            ..TimeSeries::default()
-        });
+        let value = Sampled { timestamp, value: Value::Float(line.value), start: None, exemplars: exemplars.into_iter().collect() };
+        self.add(line.name, line.labels.iter().map(|(name, value)| (name.as_ref(), value.as_str())), line.at, value);
     }
+
+    /// Adds one sample of a series.
+    fn add<'l>(&mut self, name: &'l str, labels: impl Iterator<Item = (&'l str, &'l str)>, at: usize, sampled: Sampled) {
+        let mut pairs: Vec<(&str, &str)> = vec![(METRIC_NAME, name)];
+        pairs.extend(labels);
+        pairs.sort_unstable();
+        if let Err(Invalid::Refused(reason, text)) = check_labels(pairs.iter().copied(), self.options.limits) {
+            Decoded::<()>::reject(&mut self.rejected, reason, 1, || format!("series {name:?} at byte {at}: {text}"));
+            return;
+        }
+        let labels = Labels::new(pairs);
+        if !self.seen.insert((labels.stable_hash(), sampled.timestamp)) {
+            Decoded::<()>::reject(&mut self.rejected, "duplicate_sample", 1, || {
+                format!("{labels} at byte {at} has a sample of this time already: the first one counts")
+            });
+            return;
+        }
+        let mut series = TimeSeries { labels, exemplars: sampled.exemplars, ..TimeSeries::default() };
+        match sampled.value {
+            Value::Float(value) => series.samples.push((sampled.timestamp, value)),
+            Value::Histogram(histogram) => series.histograms.push((sampled.timestamp, histogram)),
+        }
+        if let Some(start) = sampled.start.filter(|start| *start <= sampled.timestamp) {
+            series.starts.push((sampled.timestamp, start));
+        }
+        self.scrape.series.push(series);
+    }
+}
+
+/// A sample's value.
+enum Value {
+    Float(f64),
+    Histogram(NativeHistogram),
+}
+
+/// A sample of a series that has yet to be checked.
+struct Sampled {
+    /// Unix milliseconds.
+    timestamp: i64,
+    value: Value,
+    /// When its counter was started, Unix milliseconds.
+    start: Option<i64>,
+    exemplars: Vec<Exemplar>,
 }
 
 /// A number as OpenMetrics writes bounds: shortest digits, with a point or an exponent in it.

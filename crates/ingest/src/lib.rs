@@ -20,8 +20,10 @@ pub mod json_lines;
 pub mod otlp;
 pub mod proto;
 pub mod protocols;
+pub mod relabel;
 pub mod remote_write;
 
+mod histogram;
 mod series;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod logs;
 pub mod metrics;
 pub mod names;
+pub mod options;
 pub mod response;
 pub mod traces;
 

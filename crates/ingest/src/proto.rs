@@ -103,6 +103,16 @@ pub const fn fixed32(field: u32) -> u32 {
     field << 3 | 5
 }
 
+/// The number a `sint32` or `sint64` field holds.
+pub const fn zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+/// The number written for a `sint32` or `sint64` field.
+pub const fn to_zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
 /// Name and tags of a message's known fields, for errors.
 #[derive(Debug, Clone, Copy)]
 pub struct Message {
@@ -305,10 +315,13 @@ impl<'a> Reader<'a> {
     /// Skips the value of a field that is not looked at.
     ///
     /// # Errors
-    /// When it is a field `message` knows: it would have been read, had it the right wire type.
+    /// When it is a field `message` knows by another wire type: sender and receiver disagree about it.
     #[inline(never)]
     pub fn skip(&mut self, tag: u32, message: &Message) -> Result<(), ProtoError> {
-        if let Some(known) = message.tags.iter().find(|known| **known >> 3 == tag >> 3 && **known != tag) {
+        // Fields that may be packed are known by two tags.
+        if !message.tags.contains(&tag)
+            && let Some(known) = message.tags.iter().find(|known| **known >> 3 == tag >> 3)
+        {
             return Err(self.error(Problem::WireType {
                 message: message.name,
                 field: tag >> 3,
@@ -337,6 +350,30 @@ impl<'a> Reader<'a> {
             3 | 4 => Err(self.error(Problem::Group)),
             wire => Err(self.error(Problem::BadWireType(wire as u8))),
         }
+    }
+
+    /// A field of varints: packed into one field, or one by one (`tag` says which).
+    #[inline]
+    pub fn varints(&mut self, tag: u32, mut each: impl FnMut(u64)) -> Result<(), ProtoError> {
+        if tag & 7 == 0 {
+            each(self.varint()?);
+            return Ok(());
+        }
+        let mut packed = self.message()?;
+        while !packed.at_end() {
+            each(packed.varint()?);
+        }
+        Ok(())
+    }
+
+    /// A field of doubles: packed into one field, or one by one (`tag` says which).
+    pub fn doubles(&mut self, tag: u32, out: &mut Vec<f64>) -> Result<(), ProtoError> {
+        if tag & 7 == 1 {
+            out.push(self.double()?);
+        } else {
+            out.extend(self.packed64()?.map(f64::from_bits));
+        }
+        Ok(())
     }
 
     /// Elements of a packed field of eight-byte numbers.
@@ -382,6 +419,11 @@ impl Writer {
             value >>= 7;
         }
         self.out.push(value as u8);
+    }
+
+    /// A varint without a tag: an element of a packed field.
+    pub fn bare_varint(&mut self, value: u64) {
+        self.raw_varint(value);
     }
 
     /// A varint field.

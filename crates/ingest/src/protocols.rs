@@ -14,7 +14,8 @@ pub struct ProtocolRow {
     pub name: &'static str,
     /// Paths a client posts to.
     pub paths: &'static [&'static str],
-    /// Content types, without parameters. The first of a path's rows also stands for requests that state none.
+    /// Content types, without parameters (but `proto`, which tells versions of one type apart). The first of a path's
+    /// rows also stands for requests that state none.
     pub content_types: &'static [&'static str],
     /// Content encodings besides identity.
     pub encodings: &'static [&'static str],
@@ -29,6 +30,8 @@ impl ProtocolRow {
     }
 }
 
+/// The message of remote write 1.0, which a content type may name or leave out.
+const REMOTE_WRITE_1: &str = "prometheus.WriteRequest";
 const COMPRESSED: &[&str] = &["gzip", "zstd"];
 const PROTOBUF: &[&str] = &["application/x-protobuf", "application/protobuf"];
 const JSON: &[&str] = &["application/json"];
@@ -89,7 +92,15 @@ pub const PROTOCOLS: &[ProtocolRow] = &[
         paths: &["/api/v1/write"],
         content_types: &["application/x-protobuf"],
         encodings: &["snappy"],
-        summary: "Samples, exemplars and metadata: `prometheus.WriteRequest` in a snappy block.",
+        summary: "Samples, native histograms, exemplars and metadata: `prometheus.WriteRequest` in a snappy block.",
+    },
+    ProtocolRow {
+        protocol: Protocol::RemoteWrite2,
+        name: "Prometheus remote write 2.0",
+        paths: &["/api/v1/write"],
+        content_types: &["application/x-protobuf;proto=io.prometheus.write.v2.Request"],
+        encodings: &["snappy"],
+        summary: "The same with start timestamps and metadata of each series: `io.prometheus.write.v2.Request` in a snappy block.",
     },
     ProtocolRow {
         protocol: Protocol::JsonLines,
@@ -108,16 +119,28 @@ pub const PROTOCOLS: &[ProtocolRow] = &[
 pub fn find(path: &str, content_type: Option<&str>) -> Result<Option<&'static ProtocolRow>, IngestError> {
     let of_path = || PROTOCOLS.iter().filter(|row| row.paths.contains(&path));
     let Some(first) = of_path().next() else { return Ok(None) };
-    let media = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    let mut parts = content_type.unwrap_or("").split(';').map(str::trim);
+    let media = parts.next().unwrap_or("");
+    // Versions of one type differ by this parameter alone; where a path has one version it says nothing.
+    let proto =
+        parts.find_map(|part| part.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto"))).map(|(_, value)| value.trim());
     // Shippers of plain lines state all sorts of types, curl the type of a form: the body tells what it is.
     if media.is_empty() || first.protocol == Protocol::JsonLines {
         return Ok(Some(first));
     }
-    match of_path().find(|row| row.content_types.iter().any(|known| known.eq_ignore_ascii_case(media))) {
+    let versions = of_path().any(|row| row.content_types.iter().any(|known| known.contains(';')));
+    let matches = |known: &str| match (known.split_once(";proto="), proto.filter(|_| versions)) {
+        (Some((media_known, version)), Some(proto)) => media_known.eq_ignore_ascii_case(media) && version == proto.trim_matches('"'),
+        (Some(_), None) => false,
+        (None, Some(proto)) => known.eq_ignore_ascii_case(media) && proto.trim_matches('"') == REMOTE_WRITE_1,
+        (None, None) => known.eq_ignore_ascii_case(media),
+    };
+    match of_path().find(|row| row.content_types.iter().any(|known| matches(known))) {
         Some(row) => Ok(Some(row)),
         None => {
             let known: Vec<&str> = of_path().flat_map(|row| row.content_types).copied().collect();
-            Err(IngestError::UnknownContentType { name: media.chars().take(128).collect(), known: known.join(", ") })
+            let name = if versions { content_type.unwrap_or("").trim() } else { media };
+            Err(IngestError::UnknownContentType { name: name.chars().take(128).collect(), known: known.join(", ") })
         }
     }
 }
@@ -134,6 +157,8 @@ mod tests {
             ("/v1/traces", None, Some(Protocol::OtlpTraces)),
             ("/v1/metrics", Some("application/json"), Some(Protocol::OtlpMetricsJson)),
             ("/api/v1/write", Some("application/x-protobuf;proto=prometheus.WriteRequest"), Some(Protocol::RemoteWrite)),
+            ("/api/v1/write", Some("application/x-protobuf"), Some(Protocol::RemoteWrite)),
+            ("/api/v1/write", Some("application/x-protobuf; proto=io.prometheus.write.v2.Request"), Some(Protocol::RemoteWrite2)),
             ("/v1/logs/json", Some("application/x-www-form-urlencoded"), Some(Protocol::JsonLines)),
             ("/v1/nothing", Some("application/json"), None),
         ] {
@@ -142,6 +167,10 @@ mod tests {
         }
         let error = find("/v1/logs", Some("text/html")).expect_err("no such type").to_string();
         assert_eq!(error, "unsupported content type \"text/html\": expected one of application/x-protobuf, application/protobuf, application/json");
+        for content_type in ["application/x-protobuf;proto=io.prometheus.write.v3.Request", "application/x-protobuf;proto=", "application/json"] {
+            let error = find("/api/v1/write", Some(content_type)).expect_err("no such version").to_string();
+            assert!(error.starts_with(&format!("unsupported content type {content_type:?}")), "{error}");
+        }
     }
 
     #[test]

@@ -1,18 +1,26 @@
-//! Prometheus remote write 1.0: a snappy block holding a `prometheus.WriteRequest`.
+//! Prometheus remote write: a snappy block holding a `prometheus.WriteRequest` (1.0, here) or an
+//! `io.prometheus.write.v2.Request` (2.0, [`v2`]).
 //!
 //! A series' label bytes go to the resolver as they are on the wire; labels are only built, checked and sorted
 //! for a series the store has not seen.
 
+mod encode;
+mod histogram;
+pub mod v2;
+
 use std::cell::RefCell;
 
 use skopos_model::{
-    Decoded, Exemplar, IngestLimits, Labels, MetricKind, MetricMetadata, Rejected, SampleBatch, SeriesId, SeriesResolver, SpanId, TimeSeries, TraceId,
+    Decoded, Exemplar, IngestLimits, Labels, MetricKind, MetricMetadata, Rejected, SampleBatch, SeriesId, SeriesResolver, SpanId, TraceId,
 };
+
+pub use encode::{encode, encode_protobuf, encode_v2, encode_v2_protobuf};
 
 use crate::compression::snappy_block;
 use crate::context::Context;
 use crate::error::IngestError;
-use crate::proto::{Message, ProtoError, Reader, Writer, bytes, fixed64, varint};
+use crate::histogram::WireHistogram;
+use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint};
 use crate::series::{Invalid, Refusal, check_labels, resolve};
 
 const REQUEST: Message = Message { name: "WriteRequest", tags: &[bytes(1), bytes(3)] };
@@ -30,21 +38,29 @@ const HISTOGRAMS: u32 = bytes(4);
 /// A decompression buffer is kept for the next request up to this size, bytes.
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
 
+/// Reason of native histograms that are refused.
+const INVALID_HISTOGRAM: &str = "invalid_histogram";
+
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Decodes a remote-write body (snappy block format) into samples of series that `resolver` numbers.
 ///
-/// Series with invalid labels are refused with all their samples; native histograms are refused one by one.
+/// Series with invalid labels are refused with all their samples, invalid native histograms one by one.
 ///
 /// # Errors
 /// When the body does not decompress or is no `WriteRequest`. Series may have been numbered by then, samples are
 /// not given.
 pub fn decode(body: &[u8], ctx: &Context<'_>, resolver: &mut dyn SeriesResolver) -> Result<Decoded<SampleBatch>, IngestError> {
+    decompressed(body, ctx, |request| decode_protobuf(request, ctx, resolver))
+}
+
+/// Takes off the snappy block, in a buffer that is kept for the next request.
+fn decompressed<T>(body: &[u8], ctx: &Context<'_>, decode: impl FnOnce(&[u8]) -> Result<T, IngestError>) -> Result<T, IngestError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let request = snappy_block(body, ctx.limits.decompressed_bytes_max, scratch)?;
-        let decoded = decode_protobuf(request, ctx, resolver);
+        let decoded = decode(request);
         if scratch.len() > SCRATCH_BYTES_MAX {
             *scratch = Vec::new();
         }
@@ -57,7 +73,8 @@ pub fn decode(body: &[u8], ctx: &Context<'_>, resolver: &mut dyn SeriesResolver)
 /// # Errors
 /// As [`decode`].
 pub fn decode_protobuf(request: &[u8], ctx: &Context<'_>, resolver: &mut dyn SeriesResolver) -> Result<Decoded<SampleBatch>, IngestError> {
-    let mut decoder = Decoder { ctx, resolver, batch: SampleBatch::default(), rejected: Vec::new(), gathered: Vec::new() };
+    let mut decoder =
+        Decoder { ctx, resolver, batch: SampleBatch::default(), rejected: Vec::new(), gathered: Vec::new(), wire: WireHistogram::default() };
     decoder.request(request).map_err(IngestError::protobuf("prometheus.WriteRequest"))?;
     Ok(Decoded { batch: decoder.batch, rejected: decoder.rejected, changed: Vec::new() })
 }
@@ -69,6 +86,7 @@ struct Decoder<'c, 'r> {
     rejected: Vec<Rejected>,
     /// Label fields of a series that do not lie side by side.
     gathered: Vec<u8>,
+    wire: WireHistogram,
 }
 
 impl Decoder<'_, '_> {
@@ -179,11 +197,16 @@ impl Decoder<'_, '_> {
                     self.batch.exemplars.push((id, exemplar));
                 }
                 HISTOGRAMS => {
-                    let at = reader.offset();
-                    reader.bytes()?;
-                    Decoded::<()>::reject(&mut self.rejected, "native_histogram", 1, || {
-                        format!("series at byte {}: native histogram at byte {at}: not taken yet, send classic buckets", whole.offset())
-                    });
+                    let histogram = reader.message()?;
+                    histogram::read(histogram, &mut self.wire)?;
+                    match self.wire.build() {
+                        Ok(built) => self.batch.histograms.push((id, self.wire.timestamp, built)),
+                        Err(reason) => {
+                            Decoded::<()>::reject(&mut self.rejected, INVALID_HISTOGRAM, 1, || {
+                                format!("series at byte {}: native histogram at byte {}: {reason}", whole.offset(), histogram.offset())
+                            });
+                        }
+                    }
                 }
                 _ => reader.skip(tag, &TIME_SERIES)?,
             }
@@ -332,59 +355,6 @@ fn histograms(mut reader: Reader<'_>) -> Result<u64, ProtoError> {
         reader.skip(tag, &TIME_SERIES)?;
     }
     Ok(count)
-}
-
-/// The request body for these series: [`encode_protobuf`] in a snappy block.
-pub fn encode(series: &[TimeSeries], metadata: &[MetricMetadata]) -> Vec<u8> {
-    let request = encode_protobuf(series, metadata);
-    snap::raw::Encoder::new().compress_vec(&request).expect("snappy takes up to 4 GiB")
-}
-
-/// A `WriteRequest`, not compressed.
-pub fn encode_protobuf(series: &[TimeSeries], metadata: &[MetricMetadata]) -> Vec<u8> {
-    let mut out = Writer::default();
-    for one in series {
-        out.message(1, |out| {
-            encode_labels(out, one.labels.iter());
-            for (timestamp, value) in &one.samples {
-                out.message(2, |out| {
-                    out.double(1, *value);
-                    out.varint(2, *timestamp as u64);
-                });
-            }
-            for exemplar in &one.exemplars {
-                out.message(3, |out| {
-                    let ids = [
-                        ("span_id", exemplar.span_id.to_hex(), exemplar.span_id.is_none()),
-                        ("trace_id", exemplar.trace_id.to_hex(), exemplar.trace_id.is_none()),
-                    ];
-                    encode_labels(out, exemplar.labels.iter());
-                    encode_labels(out, ids.iter().filter(|(.., none)| !none).map(|(name, id, _)| (*name, id.as_str())));
-                    out.double(2, exemplar.value);
-                    out.varint(3, exemplar.timestamp as u64);
-                });
-            }
-        });
-    }
-    for one in metadata {
-        out.message(3, |out| {
-            let number = KINDS.iter().position(|kind| *kind == one.kind).unwrap_or(0);
-            out.varint(1, number as u64);
-            out.bytes(2, one.family.as_bytes());
-            out.bytes(4, one.help.as_bytes());
-            out.bytes(5, one.unit.as_bytes());
-        });
-    }
-    out.into_bytes()
-}
-
-fn encode_labels<'a>(out: &mut Writer, labels: impl Iterator<Item = (&'a str, &'a str)>) {
-    for (name, value) in labels {
-        out.message(1, |out| {
-            out.bytes(1, name.as_bytes());
-            out.bytes(2, value.as_bytes());
-        });
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! What all handlers and tasks share.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::http::StatusCode;
 use parking_lot::Mutex;
 use serde::Serialize;
 use skopos_ingest::derive::span_metrics::SpanMetrics;
+use skopos_ingest::otlp::metrics::delta::Deltas;
+use skopos_ingest::otlp::options::OtlpOptions;
 use skopos_model::{Clock, IngestLimits};
 use skopos_query::context::StatsSnapshot;
 use skopos_query::{QueryContext, QueryError, QueryLimits, promql};
@@ -45,8 +48,12 @@ pub struct App {
     pub config: ConfigHandle,
     /// Limits of decoders.
     pub ingest_limits: IngestLimits,
-    /// Resources seen in earlier requests.
-    pub ingest_cache: skopos_ingest::Cache,
+    /// How OTLP metrics become series, and what is remembered of earlier requests under these options.
+    pub ingest: ArcSwap<IngestSettings>,
+    /// Sums of delta streams; held from decoding until the rows are stored.
+    pub deltas: tokio::sync::Mutex<Deltas>,
+    /// Number of delta streams, for the server's own figures.
+    pub delta_streams: AtomicUsize,
     /// Evaluates PromQL.
     pub promql: promql::Engine,
     /// Rules, alerts, SLOs, runbooks.
@@ -71,6 +78,24 @@ pub struct App {
     pub drill_permit: Arc<Semaphore>,
     /// Targets that are scraped.
     pub scrapes: Scrapes,
+}
+
+/// Options of decoders that a reload may change, with what is remembered under them.
+#[derive(Debug, Default)]
+pub struct IngestSettings {
+    /// How OTLP metrics become series.
+    pub otlp: OtlpOptions,
+    /// The options as text, for the write-ahead log.
+    pub otlp_text: String,
+    /// Resources and starts seen in earlier requests.
+    pub cache: skopos_ingest::Cache,
+}
+
+impl IngestSettings {
+    /// With an empty memory.
+    pub fn new(otlp: OtlpOptions) -> Self {
+        Self { otlp_text: otlp.to_text(), otlp, cache: skopos_ingest::Cache::default() }
+    }
 }
 
 impl std::fmt::Debug for App {

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 pub use file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, RetentionConfig, ScrapeConfig, read_token};
 pub use load::{Loaded, Problem, load};
 
-use crate::app::App;
+use crate::app::{App, IngestSettings};
 
 /// The configuration in force, replaced as a whole.
 #[derive(Debug)]
@@ -50,6 +50,10 @@ pub async fn reload(app: &Arc<App>) -> Result<Vec<Problem>, Vec<Problem>> {
         return Err(loaded.problems);
     }
     let problems = loaded.problems.clone();
+    // What is remembered under options that stay is kept.
+    if loaded.otlp != app.ingest.load().otlp {
+        app.ingest.store(Arc::new(IngestSettings::new(loaded.otlp.clone())));
+    }
     app.config.0.store(Arc::new(loaded));
     app.reliability.configure(app).await;
     app.scrapes.restart(app);

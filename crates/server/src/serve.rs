@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
 use axum::Router;
 use parking_lot::Mutex;
 use skopos_ingest::derive::span_metrics::SpanMetrics;
+use skopos_ingest::otlp::metrics::delta::{DeltaLimits, Deltas};
 use skopos_model::{Batch, Clock, SystemClock};
 use skopos_query::QueryLimits;
 use skopos_query::promql;
@@ -18,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{Addresses, App, QUERIES_MAX};
+use crate::app::{Addresses, App, IngestSettings, QUERIES_MAX};
 use crate::config::{ConfigHandle, Loaded};
 use crate::http::auth::{Auth, load_or_create_key};
 use crate::ingest::accept::store_own;
@@ -145,7 +148,12 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         clock,
         auth,
         ingest_limits,
-        ingest_cache: skopos_ingest::Cache::default(),
+        ingest: ArcSwap::from_pointee(IngestSettings::new(config.otlp.clone())),
+        deltas: tokio::sync::Mutex::new(Deltas::new(DeltaLimits {
+            streams_max: config.file.limits.delta_streams_max,
+            idle_nanos: i64::try_from(config.file.limits.delta_idle_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000),
+        })),
+        delta_streams: AtomicUsize::new(0),
         promql: promql::Engine::new(promql_options(&options.features)),
         reliability,
         span_metrics: Mutex::new(SpanMetrics::default()),

@@ -217,6 +217,8 @@ impl Telemetry {
         for ((signal, reason), count) in self.ingest.refused.lock().iter() {
             line(&mut out, "skopos_ingest_refused_requests_total", &[("signal", signal.as_str()), ("reason", reason)], count);
         }
+        family(&mut out, "skopos_delta_streams", "gauge", "OTLP delta streams whose sums are remembered.");
+        line(&mut out, "skopos_delta_streams", &[], app.delta_streams.load(Ordering::Relaxed));
         let stats = app.store.stats();
         self.upkeep(&mut out, app, &stats);
         family(&mut out, "skopos_store_head_bytes", "gauge", "Memory of rows that are not in files yet.");

@@ -2,13 +2,18 @@ use expect_test::{Expect, expect};
 use skopos_model::TraceId;
 
 use super::*;
+use crate::proto::{Writer, to_zigzag};
 use crate::test_util::shared;
 
 const NOW: i64 = 1_700_000_000_000;
 
 fn parsed(body: &[u8], format: Format) -> Result<Decoded<Scrape>, IngestError> {
     let limits = IngestLimits::default();
-    parse(body, format, &ScrapeOptions { scrape_time: NOW, honor_timestamps: true, limits: &limits })
+    parse(
+        body,
+        format,
+        &ScrapeOptions { scrape_time: NOW, honor_timestamps: true, native_histograms: true, classic_histograms: false, limits: &limits },
+    )
 }
 
 fn check(body: &str, format: Format, expected: Expect) {
@@ -123,7 +128,7 @@ fn errors_name_the_line() {
 #[test]
 fn timestamps_may_be_ignored() {
     let limits = IngestLimits::default();
-    let options = ScrapeOptions { scrape_time: 5, honor_timestamps: false, limits: &limits };
+    let options = ScrapeOptions { scrape_time: 5, honor_timestamps: false, native_histograms: true, classic_histograms: false, limits: &limits };
     let scrape = parse(b"a 1 77\n", Format::Text, &options).expect("well formed").batch;
     assert_eq!(scrape.series[0].samples, [(5, 1.0)]);
 }
@@ -200,7 +205,182 @@ fn openmetrics_conformance() {
     assert!(agree >= 86, "agrees on {agree} of {all}: a real Prometheus does on 86");
 }
 
+/// `MetricFamily` messages as a client library writes them.
+fn families(write: impl FnOnce(&mut dyn FnMut(&dyn Fn(&mut Writer)))) -> Vec<u8> {
+    let mut body = Vec::new();
+    write(&mut |fields| {
+        let mut family = Writer::default();
+        fields(&mut family);
+        let family = family.into_bytes();
+        let mut length = Writer::default();
+        length.bare_varint(family.len() as u64);
+        body.extend(length.into_bytes());
+        body.extend(family);
+    });
+    body
+}
+
+fn label(out: &mut Writer, name: &str, value: &str) {
+    out.message(1, |out| {
+        out.bytes(1, name.as_bytes());
+        out.bytes(2, value.as_bytes());
+    });
+}
+
+/// A counter with exemplar and start, a summary, a histogram with classic and native buckets, a gauge at its own time.
+fn all_kinds() -> Vec<u8> {
+    families(|family| {
+        family(&|out| {
+            out.bytes(1, b"requests_total");
+            out.bytes(2, b"Requests.");
+            out.message(4, |out| {
+                label(out, "code", "200");
+                out.message(3, |out| {
+                    out.double(1, 7.0);
+                    out.message(2, |out| {
+                        label(out, "trace_id", "4bf92f3577b34da6a3ce929d0e0e4736");
+                        out.double(2, 0.5);
+                        out.message(3, |out| out.varint(1, 1_600_000_000));
+                    });
+                    out.message(3, |out| {
+                        out.varint(1, 1_500_000_000);
+                        out.varint(2, 250_000_000);
+                    });
+                });
+            });
+        });
+        family(&|out| {
+            out.bytes(1, b"rpc_seconds");
+            out.varint(3, 2);
+            out.message(4, |out| {
+                out.message(4, |out| {
+                    out.varint(1, 3);
+                    out.double(2, 4.5);
+                    out.message(3, |out| {
+                        out.double(1, 0.99);
+                        out.double(2, 2.0);
+                    });
+                });
+            });
+        });
+        family(&|out| {
+            out.bytes(1, b"latency_seconds");
+            out.varint(3, 4);
+            out.bytes(5, b"seconds");
+            out.message(4, |out| {
+                out.message(7, |out| {
+                    out.varint(1, 6);
+                    out.double(2, 6.5);
+                    for (bound, count) in [(1.0, 4), (2.5, 5)] {
+                        out.message(3, |out| {
+                            out.varint(1, count);
+                            out.double(2, bound);
+                        });
+                    }
+                    out.varint(5, to_zigzag(0));
+                    out.double(6, 0.001);
+                    out.varint(7, 2);
+                    out.message(12, |out| out.varint(2, 2));
+                    for delta in [3, -2] {
+                        out.varint(13, to_zigzag(delta));
+                    }
+                });
+            });
+        });
+        family(&|out| {
+            out.bytes(1, b"temperature");
+            out.varint(3, 1);
+            out.message(4, |out| {
+                out.message(2, |out| out.double(1, -3.0));
+                out.varint(6, 77);
+            });
+        });
+    })
+}
+
+#[test]
+fn protobuf_format() {
+    let limits = IngestLimits::default();
+    let read = |native_histograms, classic_histograms| {
+        let options = ScrapeOptions { scrape_time: NOW, honor_timestamps: true, native_histograms, classic_histograms, limits: &limits };
+        let got = parse(&all_kinds(), Format::Protobuf, &options).expect("well formed");
+        assert!(got.is_clean(), "{:?}", got.rejected);
+        got.batch
+    };
+    let got = read(true, false);
+    let lines: Vec<String> = got.series.iter().flat_map(|s| s.samples.iter().map(|(t, v)| format!("{} {v} {}", s.labels, *t - NOW))).collect();
+    let own_time = format!("temperature -3 {}", 77 - NOW);
+    assert_eq!(
+        lines,
+        [
+            r#"requests_total{code="200"} 7 0"#,
+            r#"rpc_seconds{quantile="0.99"} 2 0"#,
+            "rpc_seconds_sum 4.5 0",
+            "rpc_seconds_count 3 0",
+            own_time.as_str()
+        ]
+    );
+    let requests = &got.series[0];
+    assert_eq!(
+        (requests.starts[0], requests.exemplars[0].timestamp, requests.exemplars[0].value),
+        ((NOW, 1_500_000_000_250), 1_600_000_000_000, 0.5)
+    );
+    let histogram = got.series.iter().find_map(|s| s.histograms.first().map(|(_, h)| (s.labels.to_string(), h.clone()))).expect("one");
+    assert_eq!(histogram.0, "latency_seconds");
+    assert_eq!(
+        (histogram.1.count, histogram.1.zero_count, histogram.1.positive.indexes, histogram.1.positive.counts),
+        (6.0, 2.0, vec![0, 1], vec![3.0, 1.0])
+    );
+    assert_eq!(
+        got.metadata.iter().map(|m| (&*m.family, m.kind, &*m.help, &*m.unit)).collect::<Vec<_>>()[2],
+        ("latency_seconds", MetricKind::Histogram, "", "seconds")
+    );
+    let classic = |scrape: &Scrape| {
+        scrape
+            .series
+            .iter()
+            .filter(|s| s.labels.name().starts_with("latency_seconds_"))
+            .map(|s| (s.labels.to_string(), s.samples[0].1))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        (r#"latency_seconds_bucket{le="1.0"}"#.to_owned(), 4.0),
+        (r#"latency_seconds_bucket{le="2.5"}"#.to_owned(), 5.0),
+        (r#"latency_seconds_bucket{le="+Inf"}"#.to_owned(), 6.0),
+        ("latency_seconds_sum".to_owned(), 6.5),
+        ("latency_seconds_count".to_owned(), 6.0),
+    ];
+    assert_eq!((classic(&got), classic(&read(true, true)), classic(&read(false, false))), (vec![], expected.to_vec(), expected.to_vec()));
+    assert!(read(false, true).series.iter().all(|s| s.histograms.is_empty()));
+    let cut = &all_kinds()[..40];
+    assert!(parsed(cut, Format::Protobuf).expect_err("cut").to_string().starts_with("malformed io.prometheus.client.MetricFamily: at byte"));
+}
+
+#[test]
+fn content_types() {
+    for (header, format) in [
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", Some(Format::OpenMetrics)),
+        ("text/plain; version=0.0.4", Some(Format::Text)),
+        ("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", Some(Format::Protobuf)),
+        ("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=text", None),
+        ("text/html", None),
+        ("", None),
+    ] {
+        assert_eq!(Format::from_content_type(Some(header)), format, "{header}");
+    }
+}
+
 proptest::proptest! {
+    #[test]
+    fn never_panics_on_protobuf(at in 0usize..400, byte: u8, cut in 0usize..400) {
+        let mut body = all_kinds();
+        let length = body.len();
+        body[at % length] = byte;
+        body.truncate(cut % length + 1);
+        let _ = parsed(&body, Format::Protobuf);
+    }
+
+
     #[test]
     fn never_panics(body in "[ -~\n\t{}\"#=,ä]{0,120}") {
         let _ = parsed(body.as_bytes(), Format::Text);

@@ -3,16 +3,22 @@
 //! A point's series is looked up by bytes that stand for its labels (name, unit, kind, job, instance, the
 //! attributes as they came), so that names are translated and labels sorted once in a series' life.
 
+pub mod delta;
+mod histogram;
 mod labels;
 mod point;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
+use std::sync::MutexGuard;
 
 use skopos_model::metric::STALE_NAN_BITS;
 use skopos_model::{Decoded, Labels, MetricKind, MetricMetadata, Rejected, SampleBatch, SeriesId, SeriesResolver};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::context::Context;
+use crate::context::{Context, Starts};
 use crate::error::IngestError;
 use crate::otlp::names::NameKind;
 use crate::otlp::resource::{CachedResource, Envelope, Resources, Scopes};
@@ -21,7 +27,7 @@ use crate::series::{Refusal, resolve, shown};
 
 pub(crate) use labels::ResourceLabels;
 use labels::{Part, SeriesKey};
-use point::{HistogramPoint, NumberPoint, PointExemplar, SummaryPoint};
+use point::{NumberPoint, PointExemplar, SummaryPoint};
 
 const METRIC: Message =
     Message { name: "Metric", tags: &[bytes(1), bytes(2), bytes(3), bytes(5), bytes(7), bytes(9), bytes(10), bytes(11), bytes(12)] };
@@ -35,6 +41,9 @@ const DELTA: u64 = 1;
 /// Bit of a point's `flags` that says the series has ended.
 const NO_RECORDED_VALUE: u64 = 1;
 
+/// Reason of delta points that are refused because there is no memory of their streams: the one kind of refusal that
+/// a second reading, with [`Context::deltas`], mends.
+pub const DELTA_TEMPORALITY: &str = "delta_temporality";
 /// Most buckets of a histogram: each is a series, found by bytes that repeat the point's attributes.
 pub const BUCKETS_MAX: usize = 512;
 /// Most bytes of a point's attributes, as they are on the wire.
@@ -42,9 +51,9 @@ pub const POINT_ATTRIBUTE_BYTES_MAX: usize = 16 << 10;
 
 /// Decodes the protobuf body of an OTLP metrics request into samples of series that `resolver` numbers.
 ///
-/// Gauges, cumulative sums, cumulative histograms and summaries are taken; delta points and exponential
-/// histograms are refused with the reasons `delta_temporality` and `exponential_histogram`. Each resource with
-/// more attributes than those of `job` and `instance` gives a `target_info` series.
+/// Gauges, sums, histograms, exponential histograms (as native ones) and summaries are taken; delta points become sums
+/// of their streams where [`Context::deltas`] remembers them, and are refused otherwise. Each resource with more
+/// attributes than those of `job` and `instance` gives a `target_info` series.
 ///
 /// # Errors
 /// When the body is no such message. Series may have been numbered by then, samples are not given.
@@ -59,6 +68,8 @@ pub fn decode(body: &[u8], ctx: &Context<'_>, resolver: &mut dyn SeriesResolver)
         rejected: Vec::new(),
         latest: Vec::new(),
         families: HashSet::new(),
+        options: ctx.otlp.fingerprint(),
+        starts: ctx.cache.starts(),
     };
     let mut changed = Vec::new();
     // The walk hands out resource indexes before the metrics of the resource; the list is read in between.
@@ -88,6 +99,10 @@ struct Decoder<'c, 'r> {
     latest: Vec<i64>,
     /// Families whose metadata has been noted.
     families: HashSet<u64>,
+    /// Fingerprint of the options in force.
+    options: u32,
+    /// What is known of the starts of counters.
+    starts: MutexGuard<'c, Starts>,
 }
 
 /// A metric's parts, in whatever order they came.
@@ -129,14 +144,18 @@ impl Decoder<'_, '_> {
             _ => (NameKind::Other, MetricKind::Histogram),
         };
         let head = MetricHead { name, description, unit, kind };
-        let refused = match (data_tag, temporality) {
-            (EXPONENTIAL, _) => Some(("exponential_histogram", "exponential histograms are not taken yet: send explicit buckets")),
-            (SUM | HISTOGRAM, DELTA) => {
-                Some(("delta_temporality", "delta points are not taken yet: set the exporter's temporality preference to cumulative"))
+        let cumulates = matches!(data_tag, SUM | HISTOGRAM | EXPONENTIAL);
+        let delta = cumulates && temporality == DELTA;
+        let refused = match temporality {
+            DELTA if delta && self.ctx.deltas.is_none() => {
+                Some((DELTA_TEMPORALITY, "delta points are not taken here: set the exporter's temporality preference to cumulative"))
             }
-            (SUM | HISTOGRAM, other) if other != CUMULATIVE => {
-                Some(("unspecified_temporality", "aggregation_temporality is not set: expected cumulative"))
-            }
+            CUMULATIVE | DELTA => None,
+            _ if cumulates => Some(("unspecified_temporality", "aggregation_temporality is not set: expected cumulative or delta")),
+            _ => None,
+        };
+        let refused = match refused {
+            Some(refused) => Some(refused),
             _ if name.len() + unit.len() > self.ctx.limits.label_value_bytes_max => {
                 Some(("invalid_metric_name", "name and unit are longer than label_value_bytes_max"))
             }
@@ -149,8 +168,8 @@ impl Decoder<'_, '_> {
             }
             return Ok(());
         }
-        let labels = cached.labels.get_or_init(|| ResourceLabels::new(&cached.resource));
-        self.key.begin_metric(&head, labels, self.ctx.names);
+        let labels = cached.labels.get_or_init(|| ResourceLabels::new(&cached.resource, self.ctx.otlp));
+        self.key.begin_metric(&head, labels, self.options);
         self.note_metadata(&head, metric_kind);
         let mut points = data;
         while let Some(tag) = points.tag()? {
@@ -161,9 +180,10 @@ impl Decoder<'_, '_> {
             let point = points.message()?;
             let at = point.offset();
             let taken = match data_tag {
-                HISTOGRAM => self.histogram(point, &head, labels)?,
+                HISTOGRAM => self.histogram(point, &head, labels, delta)?,
+                EXPONENTIAL => self.exponential(point, &head, labels, delta)?,
                 SUMMARY => self.summary(point, &head, labels)?,
-                _ => self.number(point, &head, labels)?,
+                _ => self.number(point, &head, labels, delta)?,
             };
             match taken {
                 Ok(timestamp) => {
@@ -198,9 +218,31 @@ impl Decoder<'_, '_> {
         resolve(&mut *self.resolver, whole.bytes(), || whole.labels(head, labels, part, ctx))
     }
 
-    fn number(&mut self, reader: Reader<'_>, head: &MetricHead<'_>, labels: &ResourceLabels) -> Result<Result<i64, Refusal>, ProtoError> {
+    /// Notes when a series' counter was started, unless that is known.
+    #[inline]
+    fn start(&mut self, id: SeriesId, timestamp: i64, start_nanos: u64) {
+        let start = (start_nanos / 1_000_000) as i64;
+        if start != 0 && start <= timestamp && !self.starts.known(id, start) {
+            self.batch.starts.push((id, timestamp, start));
+        }
+    }
+
+    fn number(
+        &mut self,
+        reader: Reader<'_>,
+        head: &MetricHead<'_>,
+        labels: &ResourceLabels,
+        delta: bool,
+    ) -> Result<Result<i64, Refusal>, ProtoError> {
         self.key.begin_point();
-        let point = NumberPoint::read(reader, &mut self.key)?;
+        let mut point = NumberPoint::read(reader, &mut self.key)?;
+        if delta
+            && point.flags & NO_RECORDED_VALUE == 0
+            && let Some(deltas) = self.ctx.deltas
+            && let Err(refusal) = deltas.number(self.key.stream(1), &mut point, self.ctx.received)
+        {
+            return Ok(Err(refusal));
+        }
         let value = match point.value {
             _ if point.flags & NO_RECORDED_VALUE != 0 => f64::from_bits(STALE_NAN_BITS),
             Some(value) => value,
@@ -211,66 +253,14 @@ impl Decoder<'_, '_> {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(id) => {
                 self.batch.push(id, timestamp, value);
+                if head.kind != NameKind::Gauge {
+                    self.start(id, timestamp, point.start);
+                }
                 if point.exemplars {
                     for exemplar in PointExemplar::all(reader, 5) {
                         let exemplar = exemplar?.into_exemplar(self.ctx)?;
                         self.batch.exemplars.push((id, exemplar));
                     }
-                }
-            }
-        }
-        Ok(Ok(timestamp))
-    }
-
-    fn histogram(&mut self, reader: Reader<'_>, head: &MetricHead<'_>, labels: &ResourceLabels) -> Result<Result<i64, Refusal>, ProtoError> {
-        self.key.begin_point();
-        let point = HistogramPoint::read(reader, &mut self.key)?;
-        if !point.counts.is_empty() && point.counts.len() != point.bounds.len() + 1 {
-            return Ok(Err((
-                "invalid_buckets",
-                format!("{} bucket counts with {} bounds: expected one count more than bounds", point.counts.len(), point.bounds.len()),
-            )));
-        }
-        if point.bounds.len() > BUCKETS_MAX {
-            return Ok(Err(("too_many_buckets", format!("{} buckets, at most {BUCKETS_MAX} are taken", point.bounds.len()))));
-        }
-        if !point.bounds.is_sorted_by(|a, b| a < b) {
-            return Ok(Err(("invalid_buckets", "explicit_bounds do not ascend".to_owned())));
-        }
-        let ended = point.flags & NO_RECORDED_VALUE != 0;
-        let value_or_end = |value: f64| if ended { f64::from_bits(STALE_NAN_BITS) } else { value };
-        let timestamp = self.millis(point.time);
-        let mut below = 0u64;
-        let buckets = point.bounds.len().min(point.counts.len());
-        let mut bucket_ids = Vec::new();
-        for i in 0..=buckets {
-            let bound = if i < buckets { point.bounds[i] } else { f64::INFINITY };
-            let count = if i < buckets { below.saturating_add(point.counts[i]) } else { point.count };
-            below = count;
-            match self.resolve(head, labels, Part::Bucket(bound))? {
-                Err(refusal) => return Ok(Err(refusal)),
-                Ok(id) => {
-                    self.batch.push(id, timestamp, value_or_end(count as f64));
-                    if point.exemplars {
-                        bucket_ids.push((bound, id));
-                    }
-                }
-            }
-        }
-        let sum = point.sum.or(if ended { Some(0.0) } else { None });
-        for (part, value) in [(Part::Sum, sum), (Part::Count, Some(point.count as f64))] {
-            let Some(value) = value else { continue };
-            match self.resolve(head, labels, part)? {
-                Err(refusal) => return Ok(Err(refusal)),
-                Ok(id) => self.batch.push(id, timestamp, value_or_end(value)),
-            }
-        }
-        if point.exemplars {
-            for exemplar in PointExemplar::all(reader, 8) {
-                let exemplar = exemplar?.into_exemplar(self.ctx)?;
-                // The bucket it fell into, and not the larger ones that count it as well.
-                if let Some((_, id)) = bucket_ids.iter().find(|(bound, _)| exemplar.value <= *bound) {
-                    self.batch.exemplars.push((*id, exemplar));
                 }
             }
         }
@@ -287,7 +277,12 @@ impl Decoder<'_, '_> {
         for (part, value) in quantiles.chain([(Part::Sum, point.sum), (Part::Count, point.count as f64)]) {
             match self.resolve(head, labels, part)? {
                 Err(refusal) => return Ok(Err(refusal)),
-                Ok(id) => self.batch.push(id, timestamp, value_or_end(value)),
+                Ok(id) => {
+                    self.batch.push(id, timestamp, value_or_end(value));
+                    if !matches!(part, Part::Quantile(_)) {
+                        self.start(id, timestamp, point.start);
+                    }
+                }
             }
         }
         Ok(Ok(timestamp))
@@ -300,12 +295,12 @@ impl Decoder<'_, '_> {
             return;
         }
         // A name that cannot be translated is reported with its points.
-        if let Ok(family) = self.ctx.names.metric_name("", head.name, head.unit, head.kind) {
+        if let Ok(family) = self.ctx.otlp.translation_strategy.metric_name("", head.name, head.unit, head.kind) {
             self.batch.metadata.push(MetricMetadata {
                 family: family.into(),
                 kind,
                 help: head.description.into(),
-                unit: self.ctx.names.unit(head.unit).into(),
+                unit: self.ctx.otlp.translation_strategy.unit(head.unit).into(),
             });
         }
     }
@@ -314,15 +309,15 @@ impl Decoder<'_, '_> {
     fn target_info(&mut self, resources: &Resources<'_>) {
         for (index, &latest) in self.latest.iter().enumerate() {
             let cached = &resources.all[index];
-            let labels = cached.labels.get_or_init(|| ResourceLabels::new(&cached.resource));
+            let labels = cached.labels.get_or_init(|| ResourceLabels::new(&cached.resource, self.ctx.otlp));
             if latest == i64::MIN || !labels.has_target_info() {
                 continue;
             }
-            let key = self.key.target_info(resources.raw[index]);
+            let key = self.key.target_info(resources.raw[index], self.options);
             let mut invalid = None;
-            let names = self.ctx.names;
+            let options = self.ctx.otlp;
             let limits = self.ctx.limits;
-            let id = self.resolver.resolve(key, &mut || match labels.target_info(&cached.resource, names, limits) {
+            let id = self.resolver.resolve(key, &mut || match labels.target_info(&cached.resource, options, limits) {
                 Ok(built) => built,
                 Err(text) => {
                     invalid = Some(text);

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// How OTLP names become Prometheus names. The names are those of Prometheus' `translation_strategy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub enum NameTranslation {
     /// Letters, digits, `_` and `:` only; suffixes for unit and type. Prometheus' default.
     #[default]
@@ -14,6 +14,7 @@ pub enum NameTranslation {
     /// Letters, digits, `_` and `:` only; nothing added.
     UnderscoreEscapingWithoutSuffixes,
     /// Names as they are; suffixes for unit and type.
+    #[serde(rename = "NoUTF8EscapingWithSuffixes")]
     NoUtf8EscapingWithSuffixes,
     /// Names as they are.
     NoTranslation,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use skopos_ingest::otlp::options::OtlpOptions;
 use skopos_reliability::notify::NotifyConfig;
 use skopos_reliability::runbooks::{ActionKind, ParameterSchema};
 
@@ -37,6 +38,8 @@ pub struct ConfigFile {
     pub allow_hosts: Vec<String>,
     /// Targets to scrape.
     pub scrape: Vec<ScrapeConfig>,
+    /// How OTLP metrics become Prometheus series; the keys of Prometheus' section `otlp`.
+    pub otlp: OtlpOptions,
     /// Services that are asked whether they live, are ready, have started.
     pub probes: Vec<ProbeConfig>,
     /// How long rows are kept.
@@ -60,6 +63,7 @@ impl Default for ConfigFile {
             action_files: Vec::new(),
             allow_hosts: Vec::new(),
             scrape: Vec::new(),
+            otlp: OtlpOptions::default(),
             probes: Vec::new(),
             retention: RetentionConfig::default(),
             limits: LimitsConfig::default(),
@@ -219,6 +223,10 @@ pub struct LimitsConfig {
     pub active_series_max: usize,
     /// Most series of one metric with a sample in memory; further *new* ones are refused.
     pub active_series_per_metric_max: usize,
+    /// Most OTLP delta streams whose sums are remembered; points of further ones are refused.
+    pub delta_streams_max: usize,
+    /// A delta stream without a point for so long is forgotten, seconds; its next point starts anew.
+    pub delta_idle_seconds: u64,
 }
 
 impl Default for LimitsConfig {
@@ -230,6 +238,8 @@ impl Default for LimitsConfig {
             query_samples_max: 200_000_000,
             active_series_max: 3_000_000,
             active_series_per_metric_max: 1_500_000,
+            delta_streams_max: 100_000,
+            delta_idle_seconds: 3_600,
         }
     }
 }

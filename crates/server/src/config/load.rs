@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use skopos_ingest::otlp::options::OtlpOptions;
 use skopos_reliability::check::{CheckOptions, Checked, FileKind, InputFile, check};
 use skopos_reliability::config_error::{Finding, FindingSeverity};
 use skopos_reliability::engine::EngineConfig;
@@ -29,6 +30,8 @@ pub struct Loaded {
     pub engine: EngineConfig,
     /// What is probed.
     pub probes: Vec<Probe>,
+    /// How OTLP metrics become series: the file's section, or the defaults where that contradicts itself.
+    pub otlp: OtlpOptions,
 }
 
 /// Something wrong in a configuration file.
@@ -206,9 +209,16 @@ fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> 
     let Checked { groups, slos, runbooks, findings } = check(&inputs, &options);
     problems.extend(findings.into_iter().map(Problem::from));
     let probes = probes(&file, &base, &name, &mut problems);
+    let otlp = match file.otlp.check() {
+        Ok(()) => file.otlp.clone(),
+        Err(reason) => {
+            problems.push(Problem::whole(&name, format!("otlp: {reason}")));
+            OtlpOptions::default()
+        }
+    };
     let (routing, findings) = file.notify.compile(&name);
     problems.extend(findings.into_iter().map(Problem::from));
-    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, probes, file, path, version, loaded: now, problems }
+    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, probes, otlp, file, path, version, loaded: now, problems }
 }
 
 /// What is probed, each instance once for each question.

@@ -6,12 +6,14 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use skopos_ingest::otlp::metrics::DELTA_TEMPORALITY;
+use skopos_ingest::otlp::metrics::delta::DeltaPass;
 use skopos_ingest::{Context, IngestError, Protocol, decode};
 use skopos_model::{Batch, Labels, Rejected, SeriesId, SeriesResolver, Signal};
 use skopos_storage::{AppendError, Encoding, WalPayload};
 
 use super::labelled::Remembering;
-use crate::app::App;
+use crate::app::{App, IngestSettings};
 
 /// Why a request was not stored.
 #[derive(Debug)]
@@ -80,6 +82,12 @@ impl std::fmt::Display for AcceptError {
 /// What was stored.
 #[derive(Debug)]
 pub struct Accepted {
+    /// Samples that are floats (records and spans of the other signals).
+    pub rows: usize,
+    /// Native histograms.
+    pub histograms: usize,
+    /// Exemplars.
+    pub exemplars: usize,
     /// Rows that were not taken, by reason.
     pub rejected: Vec<Rejected>,
     /// Rows that were taken with changes (cut values, dropped attributes), by reason.
@@ -150,37 +158,84 @@ pub async fn accept(app: &Arc<App>, request: Request) -> Result<Accepted, Accept
     result
 }
 
-async fn store(app: &Arc<App>, request: Request) -> Result<Accepted, AcceptError> {
-    let received = app.clock.now_nanos();
-    let signal = request.protocol.signal();
-    let bytes = request.body.len();
-    let (batch, rejected, changed, spelled_out) = {
-        let plain = request.encoding.decompress(&request.body, app.ingest_limits.decompressed_bytes_max).map_err(AcceptError::Malformed)?;
-        let ctx = Context::new(&app.ingest_limits, received, &app.ingest_cache);
-        let run = |series: &mut dyn SeriesResolver| decode(request.protocol, &plain, &request.context, &ctx, series);
-        // Only metrics number series, and only they wait for the table of series.
-        let decoded = if signal == Signal::Metrics {
-            app.store.with_resolver(|series| {
+/// What a body says, and what of it has to be logged in the place of the body.
+struct Read {
+    batch: Batch,
+    rejected: Vec<Rejected>,
+    changed: Vec<Rejected>,
+    /// The batch with labels in the place of numbers, where the body does not stand for it.
+    spelled_out: Option<Batch>,
+}
+
+/// Reads a body. Only metrics number series, and only they wait for the table of series.
+fn read(app: &App, request: &Request, settings: &IngestSettings, received: i64, deltas: Option<&DeltaPass<'_>>) -> Result<Read, IngestError> {
+    let plain = request.encoding.decompress(&request.body, app.ingest_limits.decompressed_bytes_max)?;
+    let ctx = Context { otlp: &settings.otlp, deltas, ..Context::new(&app.ingest_limits, received, &settings.cache) };
+    let run = |series: &mut dyn SeriesResolver| decode(request.protocol, &plain, &request.context, &ctx, series);
+    let (decoded, spelled_out) = if request.protocol.signal() == Signal::Metrics {
+        app.store.with_resolver(|series| {
+            if deltas.is_none() {
                 let decoded = run(series)?;
-                if decoded.rejected.is_empty() && decoded.changed.is_empty() {
+                if decoded.is_clean() {
                     return Ok((decoded, None));
                 }
-                // What is logged then has labels and no numbers. They are read again: only bad requests pay for it.
-                let mut remembering = Remembering::new(series);
-                let decoded = run(&mut remembering)?;
-                let spelled_out = match &decoded.batch {
-                    Batch::Samples(samples) => Some(remembering.spell_out(samples)),
-                    _ => None,
-                };
-                Ok((decoded, spelled_out))
-            })
-        } else {
-            run(&mut NoSeries).map(|decoded| (decoded, None))
-        };
-        let (decoded, spelled_out) = decoded.map_err(AcceptError::Malformed)?;
-        (decoded.batch, decoded.rejected, decoded.changed, spelled_out)
+            }
+            // What is logged then has labels and no numbers. Bodies with refused rows are read again for it: only bad
+            // requests pay.
+            let mut remembering = Remembering::new(series);
+            let decoded = run(&mut remembering)?;
+            let spelled_out = match &decoded.batch {
+                Batch::Samples(samples) => Some(remembering.spell_out(samples)),
+                _ => None,
+            };
+            Ok((decoded, spelled_out))
+        })?
+    } else {
+        (run(&mut NoSeries)?, None)
     };
+    Ok(Read { batch: decoded.batch, rejected: decoded.rejected, changed: decoded.changed, spelled_out })
+}
+
+async fn store(app: &Arc<App>, mut request: Request) -> Result<Accepted, AcceptError> {
+    let received = app.clock.now_nanos();
+    let bytes = request.body.len();
+    let settings = app.ingest.load_full();
+    if matches!(request.protocol, Protocol::OtlpMetrics | Protocol::OtlpMetricsJson) {
+        request.context.clone_from(&settings.otlp_text);
+    }
+    let first = read(app, &request, &settings, received, None).map_err(AcceptError::Malformed)?;
+    if !first.rejected.iter().any(|r| r.reason == DELTA_TEMPORALITY) {
+        return append(app, request, first, &settings, received, bytes).await;
+    }
+    // Sums of delta streams depend on what came before: one such request after another, and what it adds is kept once
+    // its rows are stored. The order of decoding is then also that of the rows.
+    let mut deltas = app.deltas.lock().await;
+    let (second, changes) = {
+        let pass = deltas.pass();
+        let second = read(app, &request, &settings, received, Some(&pass)).map_err(AcceptError::Malformed)?;
+        (second, pass.into_changes())
+    };
+    let accepted = append(app, request, second, &settings, received, bytes).await?;
+    deltas.commit(changes, received);
+    app.delta_streams.store(deltas.len(), std::sync::atomic::Ordering::Relaxed);
+    Ok(accepted)
+}
+
+async fn append(
+    app: &Arc<App>,
+    request: Request,
+    read: Read,
+    settings: &IngestSettings,
+    received: i64,
+    bytes: usize,
+) -> Result<Accepted, AcceptError> {
+    let signal = request.protocol.signal();
+    let Read { batch, rejected, changed, spelled_out } = read;
     let rows = batch.rows();
+    let (histograms, exemplars) = match &batch {
+        Batch::Samples(samples) => (samples.histograms.len(), samples.exemplars.len()),
+        _ => (0, 0),
+    };
     if let Batch::Spans(spans) = &batch {
         app.span_metrics.lock().observe(spans);
     }
@@ -203,15 +258,21 @@ async fn store(app: &Arc<App>, request: Request) -> Result<Accepted, AcceptError
             context: request.context,
             body: request.body,
         };
-        // What was refused or cut in part may be taken by a later version or another limit: log what was accepted.
-        let payload = match (&batch, rejected.is_empty() && changed.is_empty()) {
-            (_, true) => payload,
-            (batch, false) => batch_payload(spelled_out.as_ref().unwrap_or(batch), received).unwrap_or(payload),
+        // What was refused or cut in part may be taken by a later version or another limit, and sums of delta streams
+        // are not in the body: log what was accepted.
+        let payload = match (&spelled_out, rejected.is_empty() && changed.is_empty()) {
+            (None, true) => payload,
+            (spelled_out, _) => batch_payload(spelled_out.as_ref().unwrap_or(&batch), received).unwrap_or(payload),
+        };
+        let starts = match &batch {
+            Batch::Samples(samples) => samples.starts.clone(),
+            _ => Vec::new(),
         };
         app.store.append(payload, batch).await.map_err(AcceptError::Append)?;
+        settings.cache.stored(&starts);
     }
     app.telemetry.ingest.stored(signal, rows, bytes, &rejected, received);
-    Ok(Accepted { rejected, changed })
+    Ok(Accepted { rows: rows - histograms, histograms, exemplars, rejected, changed })
 }
 
 /// The log record of rows that no request body stands for.

@@ -1,8 +1,14 @@
 //! Reading the write-ahead log again after a crash: the same decoders, the same rows.
 
-use skopos_ingest::{Cache, Context, Protocol, decode};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use skopos_ingest::otlp::options::OtlpOptions;
+use skopos_ingest::{Context, Protocol, decode};
 use skopos_model::{Batch, IngestLimits, SeriesResolver};
 use skopos_storage::{Encoding, WalDecoder, WalPayload};
+
+use crate::app::IngestSettings;
 
 /// The log's number of a protocol.
 pub fn wal_protocol(protocol: Protocol) -> skopos_storage::Protocol {
@@ -14,22 +20,36 @@ pub fn wal_protocol(protocol: Protocol) -> skopos_storage::Protocol {
         Protocol::OtlpLogsJson => W::OtlpLogsJson,
         Protocol::OtlpTracesJson => W::OtlpTracesJson,
         Protocol::OtlpMetricsJson => W::OtlpMetricsJson,
-        Protocol::RemoteWrite => W::RemoteWrite,
+        // Which of the two versions is told by the record's context.
+        Protocol::RemoteWrite | Protocol::RemoteWrite2 => W::RemoteWrite,
         Protocol::JsonLines => W::JsonLines,
     }
 }
+
+/// Context of logged bodies of remote write 2.0.
+pub(super) const REMOTE_WRITE_2: &str = "v2";
 
 /// Decodes logged bodies with the limits they were accepted under.
 #[derive(Debug)]
 pub struct Replay {
     limits: IngestLimits,
-    cache: Cache,
+    /// What is remembered of bodies read with these options, of those read last.
+    settings: Mutex<Arc<IngestSettings>>,
 }
 
 impl Replay {
     /// For bodies accepted under `limits`.
     pub fn new(limits: IngestLimits) -> Self {
-        Self { limits, cache: Cache::default() }
+        Self { limits, settings: Mutex::default() }
+    }
+
+    /// The options a body of OTLP metrics was read with.
+    fn settings(&self, text: &str) -> Result<Arc<IngestSettings>, String> {
+        let mut last = self.settings.lock();
+        if last.otlp_text != text {
+            *last = Arc::new(IngestSettings::new(OtlpOptions::from_text(text)?));
+        }
+        Ok(Arc::clone(&last))
     }
 }
 
@@ -44,6 +64,7 @@ impl WalDecoder for Replay {
             W::OtlpLogsJson => Protocol::OtlpLogsJson,
             W::OtlpTracesJson => Protocol::OtlpTracesJson,
             W::OtlpMetricsJson => Protocol::OtlpMetricsJson,
+            W::RemoteWrite if payload.context == REMOTE_WRITE_2 => Protocol::RemoteWrite2,
             W::RemoteWrite => Protocol::RemoteWrite,
             W::JsonLines => Protocol::JsonLines,
         };
@@ -53,7 +74,11 @@ impl WalDecoder for Replay {
             Encoding::Zstd => skopos_ingest::Encoding::Zstd,
         };
         let plain = encoding.decompress(&payload.body, self.limits.decompressed_bytes_max).map_err(|e| e.to_string())?;
-        let ctx = Context::new(&self.limits, payload.received, &self.cache);
+        let settings = match protocol {
+            Protocol::OtlpMetrics | Protocol::OtlpMetricsJson => self.settings(&payload.context)?,
+            _ => Arc::clone(&self.settings.lock()),
+        };
+        let ctx = Context { otlp: &settings.otlp, ..Context::new(&self.limits, payload.received, &settings.cache) };
         Ok(decode(protocol, &plain, &payload.context, &ctx, series).map_err(|e| e.to_string())?.batch)
     }
 }

@@ -138,7 +138,7 @@ async fn fetch(app: &Arc<App>, job: &ScrapeConfig, address: &str, timeout: Durat
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((Format::from_content_type(Some(&kind)), body.freeze()))
+        Ok((Format::from_content_type(Some(&kind)).unwrap_or_default(), body.freeze()))
     };
     tokio::time::timeout(timeout, work).await.map_err(|_| format!("no answer within {} s", timeout.as_secs_f64()))?
 }
@@ -160,7 +160,17 @@ async fn scrape(app: &Arc<App>, job: &ScrapeConfig, address: &str, interval: Dur
     let mut error = String::new();
     match fetch(app, job, address, timeout).await {
         Ok((format, body)) => {
-            match parse(&body, format, &ScrapeOptions { scrape_time: now, honor_timestamps: job.honor_timestamps, limits: &app.ingest_limits }) {
+            match parse(
+                &body,
+                format,
+                &ScrapeOptions {
+                    scrape_time: now,
+                    honor_timestamps: job.honor_timestamps,
+                    native_histograms: true,
+                    classic_histograms: true,
+                    limits: &app.ingest_limits,
+                },
+            ) {
                 Ok(decoded) => {
                     metadata = decoded.batch.metadata;
                     series = decoded.batch.series;

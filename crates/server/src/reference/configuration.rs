@@ -11,10 +11,11 @@ use crate::config::{ActionConfig, ConfigFile, ScrapeConfig};
 use crate::probes::{NativeProbe, ProbeConfig};
 
 /// Files that hold what the configuration is read into; the first that has a name wins.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     include_str!("../config/file.rs"),
     include_str!("../probes/config.rs"),
     include_str!("../../../model/src/limits.rs"),
+    include_str!("../../../ingest/src/otlp/options.rs"),
     include_str!("../../../reliability/src/notify/config.rs"),
     include_str!("../../../reliability/src/runbooks/action.rs"),
 ];
@@ -115,6 +116,8 @@ fn described(kind: &str, items: &BTreeMap<String, Item>) -> (String, Option<Stri
         "usize" | "u64" | "u32" | "i64" => "whole number",
         "f64" => "number",
         "Value" => "anything",
+        // Its values are in the key's own words: they keep their capitals.
+        "NameTranslation" => "text",
         other => {
             let item = items.get(other).unwrap_or_else(|| panic!("the type {other} is in none of SOURCES"));
             if item.variants.is_empty() {
@@ -131,6 +134,7 @@ fn title(name: &str) -> String {
     match name {
         "ConfigFile" => "The file".to_owned(),
         "IngestLimits" => "Limits of ingest".to_owned(),
+        "OtlpOptions" => "OTLP metrics".to_owned(),
         "NativeProbe" => "Question of a probe".to_owned(),
         other => {
             let words = renamed(other.trim_end_matches("Config"), "snake_case").replace('_', " ");
@@ -166,6 +170,7 @@ fn defaults(name: &str) -> Option<Map<String, Value>> {
                 "ConfigFile" => all,
                 "NotifyConfig" => all["notify"].clone(),
                 "RetentionConfig" => all["retention"].clone(),
+                "OtlpOptions" => all["otlp"].clone(),
                 "LimitsConfig" => all["limits"].clone(),
                 "IngestLimits" => all["limits"]["ingest"].clone(),
                 other => panic!("{other}: what are its defaults?"),

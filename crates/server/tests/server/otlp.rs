@@ -124,3 +124,61 @@ fn the_good_part_of_a_mixed_request_is_stored_and_the_rest_reported() {
     assert_eq!(server.get(&format!("/v1/traces/{}", hex(&good))).expect(200).json()["spans"].as_array().unwrap().len(), 1);
     assert_eq!(server.sql("select count(*) from spans").expect(200).json()["rows"][0][0], 1);
 }
+
+#[test]
+fn delta_points_add_up_over_a_crash_of_the_log() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Server::start(&folder.path().join("data"));
+    let now = server.now();
+    let send = |server: &Server, seconds_ago: u64, value: u64| {
+        let time = now - seconds_ago * 1_000_000_000;
+        let body = json!({"resourceMetrics": [{
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "orders"}}]},
+            "scopeMetrics": [{"metrics": [{"name": "jobs", "sum": {"aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [
+                {"startTimeUnixNano": (time - 1_000_000_000).to_string(), "timeUnixNano": time.to_string(), "asInt": value.to_string()}]}}]}]}]});
+        server.post("/v1/metrics", &[JSON], body.to_string().as_bytes()).expect(200)
+    };
+    for (seconds_ago, value) in [(30, 2), (20, 3), (10, 4)] {
+        assert_eq!(send(&server, seconds_ago, value).text().trim(), "{}");
+    }
+    let late = send(&server, 20, 3).json();
+    assert_eq!(late["partialSuccess"]["rejectedDataPoints"], "1", "sent again, it is not counted again: {late}");
+    assert!(server.get("/metrics").expect(200).text().contains("skopos_delta_streams 1"));
+    let sum = |server: &Server| server.promql("jobs_total{job=\"orders\"}")[0]["value"][1].clone();
+    assert_eq!(sum(&server), "9");
+    // What was computed is in the log, not the deltas: reading it again does not need the memory.
+    server.kill();
+    let server = Server::start(&folder.path().join("data"));
+    assert_eq!(sum(&server), "9");
+    // The memory is gone, though: the counter starts anew, as after a restart of its sender.
+    assert_eq!(send(&server, 0, 1).text().trim(), "{}");
+    assert_eq!(sum(&server), "1");
+}
+
+#[test]
+fn names_and_promoted_attributes_are_configured() {
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("skopos.yaml");
+    std::fs::write(
+        &config,
+        "otlp: {translation_strategy: NoTranslation, promote_resource_attributes: [host.name], convert_histograms_to_nhcb: true}",
+    )
+    .unwrap();
+    let args = ["--config", config.to_str().unwrap()];
+    let mut server = Server::start_with(&folder.path().join("data"), &args);
+    let now = server.now();
+    let body = json!({"resourceMetrics": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "orders"}}, {"key": "host.name", "value": {"stringValue": "a1"}}]},
+        "scopeMetrics": [{"metrics": [{"name": "jobs.done", "unit": "s", "sum": {"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [
+            {"timeUnixNano": now.to_string(), "asInt": "7"}]}}]}]}]});
+    server.post("/v1/metrics", &[JSON], body.to_string().as_bytes()).expect(200);
+    let check = |server: &Server| {
+        let found = server.promql("{\"jobs.done\"}");
+        assert_eq!(found[0]["metric"]["host.name"], "a1", "{found:?}");
+    };
+    check(&server);
+    // The log remembers what the body was read with.
+    server.kill();
+    std::fs::write(&config, "").unwrap();
+    check(&Server::start_with(&folder.path().join("data"), &args));
+}

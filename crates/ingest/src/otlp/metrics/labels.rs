@@ -7,10 +7,11 @@ use skopos_model::{IngestLimits, Labels, Resource};
 
 use crate::context::Context;
 use crate::otlp::metrics::MetricHead;
-use crate::otlp::names::NameTranslation;
+use crate::otlp::options::OtlpOptions;
 use crate::otlp::value::{RecordError, Value, json_value, key_value};
 use crate::proto::{Reader, bytes};
 use crate::series::{Invalid, check_labels};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// `job` and `instance` of a resource.
 #[derive(Debug)]
@@ -19,13 +20,15 @@ pub(crate) struct ResourceLabels {
     instance: String,
     /// Both, with their lengths: part of each series' key.
     key: Vec<u8>,
+    /// Labels of promoted attributes.
+    promoted: Vec<(String, String)>,
     others: bool,
 }
 
 const IDENTIFYING: [&str; 3] = ["service.name", "service.namespace", "service.instance.id"];
 
 impl ResourceLabels {
-    pub(crate) fn new(resource: &Resource) -> Self {
+    pub(crate) fn new(resource: &Resource, options: &OtlpOptions) -> Self {
         let service = resource.get("service.name").unwrap_or_default();
         let job = match resource.get("service.namespace") {
             Some(namespace) if !service.is_empty() && !namespace.is_empty() => format!("{namespace}/{service}"),
@@ -33,12 +36,13 @@ impl ResourceLabels {
         };
         let instance = resource.get("service.instance.id").unwrap_or_default().into_owned();
         let mut key = Vec::with_capacity(job.len() + instance.len() + 8);
-        for text in [&job, &instance] {
+        let promoted = options.promoted(resource);
+        for text in [&job, &instance].into_iter().chain(promoted.iter().flat_map(|(name, value)| [name, value])) {
             key.extend_from_slice(&(text.len() as u32).to_le_bytes());
             key.extend_from_slice(text.as_bytes());
         }
         let others = resource.attributes.iter().any(|(k, _)| !IDENTIFYING.contains(&&**k));
-        Self { job, instance, key, others }
+        Self { job, instance, key, promoted, others }
     }
 
     /// Whether there is something to join with, and something to join on.
@@ -46,11 +50,12 @@ impl ResourceLabels {
         self.others && !(self.job.is_empty() && self.instance.is_empty())
     }
 
-    pub(crate) fn target_info(&self, resource: &Resource, names: NameTranslation, limits: &IngestLimits) -> Result<Labels, String> {
+    pub(crate) fn target_info(&self, resource: &Resource, options: &OtlpOptions, limits: &IngestLimits) -> Result<Labels, String> {
         let mut labels = Merged::default();
-        for (key, value) in resource.attributes.iter().filter(|(k, _)| !IDENTIFYING.contains(&&**k)) {
+        let keep = |key: &str| options.keep_identifying_resource_attributes || !IDENTIFYING.contains(&key);
+        for (key, value) in resource.attributes.iter().filter(|(k, _)| keep(k)) {
             // An attribute that can be no label is left out: the others still help.
-            if let Ok(name) = names.label_name(key) {
+            if let Ok(name) = options.translation_strategy.label_name(key) {
                 labels.add(name.into_owned(), value.to_text().into_owned());
             }
         }
@@ -112,9 +117,11 @@ pub(crate) struct WholeKey<'a> {
 }
 
 impl SeriesKey {
-    pub(crate) fn begin_metric(&mut self, head: &MetricHead<'_>, labels: &ResourceLabels, names: NameTranslation) {
+    /// `options` is the fingerprint of those in force: bytes of a series under others must not be taken for it.
+    pub(crate) fn begin_metric(&mut self, head: &MetricHead<'_>, labels: &ResourceLabels, options: u32) {
         self.buf.clear();
-        self.buf.push(head.kind as u8 | (names as u8) << 4);
+        self.buf.push(head.kind as u8);
+        self.buf.extend_from_slice(&options.to_le_bytes());
         for text in [head.name, head.unit] {
             self.buf.extend_from_slice(&(text.len() as u32).to_le_bytes());
             self.buf.extend_from_slice(text.as_bytes());
@@ -133,6 +140,17 @@ impl SeriesKey {
     pub(crate) fn begin_point(&mut self) {
         self.buf.truncate(self.metric_end);
         self.point_end = self.metric_end;
+    }
+
+    /// The stream of the point begun last, whatever the order of its attributes.
+    pub(crate) fn stream(&self, data: u32) -> u128 {
+        let mut fields = Reader::new(&self.buf[self.metric_end..self.point_end]);
+        let mut all = xxh3_128(&self.buf[..self.metric_end]) ^ u128::from(data);
+        while let Ok(Some(_)) = fields.tag() {
+            let Ok(field) = fields.bytes() else { break };
+            all = all.wrapping_add(xxh3_128(field));
+        }
+        all
     }
 
     /// Adds attribute fields, tags and lengths included.
@@ -164,10 +182,11 @@ impl SeriesKey {
         WholeKey { key: self }
     }
 
-    pub(crate) fn target_info(&mut self, raw_resource: &[u8]) -> &[u8] {
+    pub(crate) fn target_info(&mut self, raw_resource: &[u8], options: u32) -> &[u8] {
         self.buf.clear();
         // No metric's key begins with 0: kinds begin with 1.
         self.buf.push(0);
+        self.buf.extend_from_slice(&options.to_le_bytes());
         self.buf.extend_from_slice(raw_resource);
         &self.buf
     }
@@ -180,12 +199,12 @@ impl<'a> WholeKey<'a> {
 
     /// The labels the key stands for.
     pub(crate) fn labels(&self, head: &MetricHead<'_>, resource: &ResourceLabels, part: Part, ctx: &Context<'_>) -> Result<Labels, Invalid> {
-        let name = ctx.names.metric_name("", head.name, head.unit, head.kind);
+        let name = ctx.otlp.translation_strategy.metric_name("", head.name, head.unit, head.kind);
         let name = name.map_err(|text| Invalid::Refused("invalid_metric_name", text))?;
         let attributes = Reader::new(&self.key.buf[self.key.metric_end..self.key.point_end]);
         let mut labels = Merged::default();
         for (key, value) in attribute_texts(attributes, ctx)? {
-            let name = ctx.names.label_name(&key).map_err(|text| Invalid::Refused("invalid_label_name", text))?;
+            let name = ctx.otlp.translation_strategy.label_name(&key).map_err(|text| Invalid::Refused("invalid_label_name", text))?;
             labels.add(name.into_owned(), value);
         }
         labels.finish(resource, &format!("{name}{}", part.suffix()), part.label(), ctx.limits)
@@ -238,6 +257,10 @@ impl Merged {
     }
 
     fn finish(mut self, resource: &ResourceLabels, name: &str, extra: Option<(&str, String)>, limits: &IngestLimits) -> Result<Labels, Invalid> {
+        // The point's own attributes come before the resource's.
+        for (name, value) in &resource.promoted {
+            self.0.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         for (label, value) in [("job", &resource.job), ("instance", &resource.instance)] {
             if !value.is_empty() {
                 self.0.insert(label.to_owned(), value.clone());

@@ -1,10 +1,11 @@
-//! The points of the four kinds of metric, and their exemplars.
+//! The points of the five kinds of metric, and their exemplars.
 
 use skopos_model::{Exemplar, Labels, SpanId, TraceId};
 
 use crate::context::Context;
+use crate::histogram::coarser;
 use crate::otlp::metrics::labels::{SeriesKey, attribute_tag, attribute_texts};
-use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint};
+use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint, zigzag};
 use crate::series::Invalid;
 
 const NUMBER: Message = Message { name: "NumberDataPoint", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(6), bytes(5), varint(8)] };
@@ -26,6 +27,26 @@ const HISTOGRAM: Message = Message {
         fixed64(7),
     ],
 };
+const EXPONENTIAL: Message = Message {
+    name: "ExponentialHistogramDataPoint",
+    tags: &[
+        bytes(1),
+        fixed64(2),
+        fixed64(3),
+        fixed64(4),
+        fixed64(5),
+        varint(6),
+        fixed64(7),
+        bytes(8),
+        bytes(9),
+        varint(10),
+        bytes(11),
+        fixed64(12),
+        fixed64(13),
+        fixed64(14),
+    ],
+};
+const BUCKETS: Message = Message { name: "Buckets", tags: &[varint(1), bytes(2), varint(2)] };
 const SUMMARY: Message = Message { name: "SummaryDataPoint", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(4), fixed64(5), bytes(6), varint(8)] };
 const QUANTILE: Message = Message { name: "ValueAtQuantile", tags: &[fixed64(1), fixed64(2)] };
 const EXEMPLAR: Message = Message { name: "Exemplar", tags: &[bytes(7), fixed64(2), fixed64(3), fixed64(6), bytes(4), bytes(5)] };
@@ -83,6 +104,7 @@ fn fields<'a>(
 
 #[derive(Debug, Default)]
 pub(crate) struct NumberPoint {
+    pub(crate) start: u64,
     pub(crate) time: u64,
     pub(crate) value: Option<f64>,
     pub(crate) flags: u64,
@@ -93,6 +115,7 @@ impl NumberPoint {
     #[inline]
     pub(crate) fn read(mut reader: Reader<'_>, key: &mut SeriesKey) -> Result<Self, ProtoError> {
         const ATTRIBUTE: u32 = attribute_tag(7);
+        const START: u32 = fixed64(2);
         const TIME: u32 = fixed64(3);
         const DOUBLE: u32 = fixed64(4);
         const INT: u32 = fixed64(6);
@@ -101,6 +124,7 @@ impl NumberPoint {
         let mut point = Self::default();
         fields(&mut reader, ATTRIBUTE, key, |reader, tag| {
             match tag {
+                START => point.start = reader.fixed64()?,
                 TIME => point.time = reader.fixed64()?,
                 DOUBLE => point.value = Some(reader.double()?),
                 INT => point.value = Some(reader.fixed64()? as i64 as f64),
@@ -119,6 +143,7 @@ impl NumberPoint {
 
 #[derive(Debug, Default)]
 pub(crate) struct HistogramPoint {
+    pub(crate) start: u64,
     pub(crate) time: u64,
     pub(crate) count: u64,
     pub(crate) sum: Option<f64>,
@@ -131,6 +156,7 @@ pub(crate) struct HistogramPoint {
 impl HistogramPoint {
     pub(crate) fn read(mut reader: Reader<'_>, key: &mut SeriesKey) -> Result<Self, ProtoError> {
         const ATTRIBUTE: u32 = attribute_tag(9);
+        const START: u32 = fixed64(2);
         const TIME: u32 = fixed64(3);
         const COUNT: u32 = fixed64(4);
         const SUM: u32 = fixed64(5);
@@ -143,6 +169,7 @@ impl HistogramPoint {
         let mut point = Self::default();
         fields(&mut reader, ATTRIBUTE, key, |reader, tag| {
             match tag {
+                START => point.start = reader.fixed64()?,
                 TIME => point.time = reader.fixed64()?,
                 COUNT => point.count = reader.fixed64()?,
                 SUM => point.sum = Some(reader.double()?),
@@ -163,8 +190,109 @@ impl HistogramPoint {
     }
 }
 
+/// An exponential histogram; its buckets have the indexes Prometheus gives them, those without a count left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct ExponentialPoint {
+    pub(crate) start: u64,
+    pub(crate) time: u64,
+    pub(crate) count: u64,
+    pub(crate) sum: Option<f64>,
+    pub(crate) scale: i32,
+    pub(crate) zero_count: u64,
+    pub(crate) zero_threshold: f64,
+    pub(crate) positive: Vec<(i32, u64)>,
+    pub(crate) negative: Vec<(i32, u64)>,
+    pub(crate) flags: u64,
+    pub(crate) exemplars: bool,
+}
+
+impl ExponentialPoint {
+    pub(crate) fn read(mut reader: Reader<'_>, key: &mut SeriesKey) -> Result<Self, ProtoError> {
+        const ATTRIBUTE: u32 = attribute_tag(1);
+        const START: u32 = fixed64(2);
+        const TIME: u32 = fixed64(3);
+        const COUNT: u32 = fixed64(4);
+        const SUM: u32 = fixed64(5);
+        const SCALE: u32 = varint(6);
+        const ZERO_COUNT: u32 = fixed64(7);
+        const POSITIVE: u32 = bytes(8);
+        const NEGATIVE: u32 = bytes(9);
+        const FLAGS: u32 = varint(10);
+        const EXEMPLAR: u32 = bytes(11);
+        const ZERO_THRESHOLD: u32 = fixed64(14);
+        let mut point = Self::default();
+        fields(&mut reader, ATTRIBUTE, key, |reader, tag| {
+            match tag {
+                START => point.start = reader.fixed64()?,
+                TIME => point.time = reader.fixed64()?,
+                COUNT => point.count = reader.fixed64()?,
+                SUM => point.sum = Some(reader.double()?),
+                SCALE => point.scale = zigzag(reader.varint()?) as i32,
+                ZERO_COUNT => point.zero_count = reader.fixed64()?,
+                POSITIVE => point.positive = buckets(reader.message()?)?,
+                NEGATIVE => point.negative = buckets(reader.message()?)?,
+                FLAGS => point.flags = reader.varint()?,
+                ZERO_THRESHOLD => point.zero_threshold = reader.double()?,
+                EXEMPLAR => {
+                    reader.bytes()?;
+                    point.exemplars = true;
+                }
+                _ => reader.skip(tag, &EXPONENTIAL)?,
+            }
+            Ok(())
+        })?;
+        Ok(point)
+    }
+}
+
+impl ExponentialPoint {
+    /// Puts neighbouring buckets together until the scale is `scale`.
+    pub(crate) fn lower_to(&mut self, scale: i32) {
+        if scale >= self.scale {
+            return;
+        }
+        let merge = self.scale.abs_diff(scale);
+        for buckets in [&mut self.positive, &mut self.negative] {
+            let mut merged: Vec<(i32, u64)> = Vec::with_capacity(buckets.len());
+            for (index, count) in buckets.drain(..) {
+                let index = coarser(index, merge);
+                match merged.last_mut() {
+                    Some((last, all)) if *last == index => *all = all.saturating_add(count),
+                    _ => merged.push((index, count)),
+                }
+            }
+            *buckets = merged;
+        }
+        self.scale = scale;
+    }
+}
+
+/// Buckets with a count. OTLP's bucket i reaches from base^i, Prometheus' up to it: indexes differ by one.
+fn buckets(mut reader: Reader<'_>) -> Result<Vec<(i32, u64)>, ProtoError> {
+    const OFFSET: u32 = varint(1);
+    const COUNTS: u32 = bytes(2);
+    const ONE_COUNT: u32 = varint(2);
+    let (mut offset, mut place) = (0i64, 0i64);
+    let mut out = Vec::new();
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            OFFSET => offset = i64::from(zigzag(reader.varint()?) as i32),
+            COUNTS | ONE_COUNT => reader.varints(tag, |count| {
+                if count > 0 {
+                    out.push((place, count));
+                }
+                place += 1;
+            })?,
+            _ => reader.skip(tag, &BUCKETS)?,
+        }
+    }
+    // Indexes beyond 2^31 stand for no number; they end at it, in order still.
+    Ok(out.into_iter().map(|(place, count)| ((offset + place + 1).min(i64::from(i32::MAX)) as i32, count)).collect())
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct SummaryPoint {
+    pub(crate) start: u64,
     pub(crate) time: u64,
     pub(crate) count: u64,
     pub(crate) sum: f64,
@@ -175,6 +303,7 @@ pub(crate) struct SummaryPoint {
 impl SummaryPoint {
     pub(crate) fn read(mut reader: Reader<'_>, key: &mut SeriesKey) -> Result<Self, ProtoError> {
         const ATTRIBUTE: u32 = attribute_tag(7);
+        const START: u32 = fixed64(2);
         const TIME: u32 = fixed64(3);
         const COUNT: u32 = fixed64(4);
         const SUM: u32 = fixed64(5);
@@ -183,6 +312,7 @@ impl SummaryPoint {
         let mut point = Self::default();
         fields(&mut reader, ATTRIBUTE, key, |reader, tag| {
             match tag {
+                START => point.start = reader.fixed64()?,
                 TIME => point.time = reader.fixed64()?,
                 COUNT => point.count = reader.fixed64()?,
                 SUM => point.sum = reader.double()?,
@@ -270,7 +400,7 @@ impl<'a> PointExemplar<'a> {
             Err(Invalid::Malformed(error)) => return Err(error),
             Err(Invalid::Refused(..)) => Vec::new(),
         };
-        let labels = texts.into_iter().filter_map(|(key, value)| Some((ctx.names.label_name(&key).ok()?.into_owned(), value)));
+        let labels = texts.into_iter().filter_map(|(key, value)| Some((ctx.otlp.translation_strategy.label_name(&key).ok()?.into_owned(), value)));
         Ok(Exemplar {
             timestamp: if self.time == 0 { ctx.received.div_euclid(1_000_000) } else { (self.time / 1_000_000) as i64 },
             value: self.value,
