@@ -45,8 +45,9 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, a: &Aggregate, steps: St
             }
             match op {
                 AggregateOp::Quantile => {
-                    if let Some(bad) = parameter.iter().find(|q| !(0.0..=1.0).contains(*q)) {
-                        ev.notes.warn(&format!("quantile value should be between 0 and 1, got {}", number(*bad)), p);
+                    let nan = parameter.iter().any(|q| q.is_nan()).then_some(f64::NAN);
+                    for bad in nan.into_iter().chain(extremes(&parameter, 0.0, 1.0)) {
+                        ev.notes.warn(&format!("quantile value should be between 0 and 1, got {}", number(bad)), p);
                     }
                     Ok(Vector::dense(quantile(&grid, &parameter, &pick)))
                 }
@@ -54,9 +55,8 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, a: &Aggregate, steps: St
                     if parameter.iter().any(|r| r.is_nan()) {
                         return Err(QueryError::Execution("Ratio value is NaN".to_owned()));
                     }
-                    for r in parameter.iter().filter(|r| r.abs() > 1.0) {
-                        let cap = r.signum();
-                        let message = format!("ratio value should be between -1 and 1, got {}, capping to {}", number(*r), number(cap));
+                    for r in extremes(&parameter, -1.0, 1.0) {
+                        let message = format!("ratio value should be between -1 and 1, got {}, capping to {}", number(r), number(r.signum()));
                         ev.notes.warn(&message, p);
                     }
                     Ok(Vector::dense(limit_ratio(grid, &parameter)))
@@ -72,6 +72,13 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, a: &Aggregate, steps: St
             stream(ev, vector, op, &pick, &a.expr)
         }
     }
+}
+
+/// The largest and the smallest of the values, where they are outside of `least` to `most`.
+fn extremes(values: &[f64], least: f64, most: f64) -> impl Iterator<Item = f64> {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    [largest, smallest].into_iter().enumerate().filter(move |(i, v)| if *i == 0 { *v > most } else { *v < least }).map(|(_, v)| v)
 }
 
 fn group_keys(keys: &[Key], codes: &[u32], first: &[u32], pick: &Pick<'_>) -> Vec<Key> {

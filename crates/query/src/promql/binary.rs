@@ -13,7 +13,7 @@ use super::eval::{Evaluator, Val};
 use super::group::{Groups, Pick};
 use super::vector::{ABSENT, Grid, HistogramRow, Key, Name, Steps, Vector, is_absent, step_index};
 use crate::error::QueryError;
-use native::{Operand, Outcome, combine};
+use native::{Operand, Outcome, Undefined, combine};
 
 type Evaluated<T> = Result<T, QueryError>;
 
@@ -288,14 +288,19 @@ impl Pairing<'_, '_> {
                     };
                     let value = match w {
                         Operand::Float(w) if !is_absent(v) => self.value(v, w, swapped).map(Outcome::Float),
-                        w => self.mixed(operand(many, *i, k), w, swapped),
+                        w => match self.mixed(operand(many, *i, k), w, swapped) {
+                            // What is not defined for two samples is no match.
+                            Err(_) => continue,
+                            Ok(value) => value,
+                        },
                     };
-                    let Some(value) = value else { continue };
+                    // Also where the comparison does not hold: whether a query is valid must not depend on values.
                     if self.matching().grouping == Grouping::OneToOne && std::mem::replace(&mut taken[k], true) {
                         return Err(QueryError::Execution(
                             "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".to_owned(),
                         ));
                     }
+                    let Some(value) = value else { continue };
                     let found = rows.iter().find(|(o, _)| *o == other).map(|(_, r)| *r);
                     let target = found.unwrap_or_else(|| {
                         let one_key = (other != usize::MAX).then(|| &one.keys[other]);
@@ -312,7 +317,7 @@ impl Pairing<'_, '_> {
                     let other = one_at[k];
                     let value = match operand(one, other, k) {
                         Operand::Float(w) => self.value(fill.value, w, swapped).map(Outcome::Float),
-                        w => self.mixed(Operand::Float(fill.value), w, swapped),
+                        w => self.mixed(Operand::Float(fill.value), w, swapped).unwrap_or(None),
                     };
                     let Some(value) = value else { continue };
                     let found = rows.iter().find(|(o, _)| *o == other).map(|(_, r)| *r);
@@ -353,7 +358,7 @@ impl Pairing<'_, '_> {
     }
 
     /// The same where at least one of them is a histogram.
-    fn mixed(&self, many: Operand<'_>, one: Operand<'_>, swapped: bool) -> Option<Outcome> {
+    fn mixed(&self, many: Operand<'_>, one: Operand<'_>, swapped: bool) -> Result<Option<Outcome>, Undefined> {
         let (l, r) = if swapped { (one, many) } else { (many, one) };
         combine(self.b.op, self.b.bool, l, r, self.ev.notes.about("", self.expr))
     }

@@ -520,11 +520,10 @@ pub(crate) fn note(ev: &mut Evaluator<'_>, c: &Call, matrix: &Matrix, scalars: &
             }
         }
     }
-    if c.function.name == "quantile_over_time"
-        && !matrix.series.is_empty()
-        && let Some(bad) = scalars.first().and_then(|q| q.iter().find(|q| !(0.0..=1.0).contains(*q)))
-    {
-        ev.notes.warn(&format!("quantile value should be between 0 and 1, got {}", number(*bad)), &c.args[0]);
+    if c.function.name == "quantile_over_time" && matrix.series.iter().any(|s| !s.values.is_empty()) {
+        for bad in scalars.iter().take(1).flatten().filter(|q| !(0.0..=1.0).contains(*q)) {
+            ev.notes.warn(&format!("quantile value should be between 0 and 1, got {}", number(*bad)), &c.args[0]);
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ mod total;
 mod trim;
 
 pub(crate) use bucket::buckets;
-pub(crate) use quantile::{Doubt, fraction, quantile, variance};
+pub(crate) use quantile::{Doubt, fraction, has_nan, quantile, variance};
 pub(crate) use reset::is_reset;
 pub(crate) use text::text;
 pub(crate) use total::{Mean, Remarks, Total};

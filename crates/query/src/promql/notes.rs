@@ -6,6 +6,7 @@ use std::rc::Rc;
 use skopos_model::Labels;
 
 use super::ast::Expr;
+use super::display::number;
 
 /// Most notes of a kind that a result carries; how many more there were is said.
 const NOTES_MAX: usize = 10;
@@ -140,6 +141,25 @@ impl Spot<'_> {
         self.warn("encountered a mix of histograms and floats for aggregation");
     }
 
+    pub(crate) fn bad_bucket_label(&self, value: &str) {
+        self.warn(&self.named(&format!("bucket label \"le\" is missing or has a malformed value of {value:?}")));
+    }
+
+    /// Counts of classic buckets that went down from one bound to the next were made to ascend.
+    pub(crate) fn forced_to_ascend(&self, d: &Decreases) {
+        let head = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
+        let (least, most) = (number(d.bounds.0), number(d.bounds.1));
+        let time = |ms: i64| jiff::Timestamp::from_second(ms / 1000).map_or_else(|_| ms.to_string(), |t| t.to_string());
+        let (from, to) = (time(d.times.0), time(d.times.1));
+        let message = format!(
+            "{}, from buckets {least} to {most}, with a max diff of {}, over {} samples from {from} to {to}",
+            self.named(head),
+            two_digits(d.largest),
+            d.samples
+        );
+        self.notes.info(&message, self.place);
+    }
+
     pub(crate) fn classic_and_native(&self) {
         self.warn(&self.named("vector contains a mix of classic and native histograms"));
     }
@@ -200,8 +220,52 @@ impl Spot<'_> {
     }
 }
 
+/// Decreases of cumulative bucket counts, of all samples of a metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Decreases {
+    /// Lowest and highest bound at which a count was lower than before.
+    pub(crate) bounds: (f64, f64),
+    /// The largest of them.
+    pub(crate) largest: f64,
+    /// First and last time, Unix milliseconds.
+    pub(crate) times: (i64, i64),
+    /// How many samples had any.
+    pub(crate) samples: u64,
+}
+
+impl Decreases {
+    /// Those of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            bounds: (self.bounds.0.min(other.bounds.0), self.bounds.1.max(other.bounds.1)),
+            largest: self.largest.max(other.largest),
+            times: (self.times.0.min(other.times.0), self.times.1.max(other.times.1)),
+            samples: self.samples + other.samples,
+        }
+    }
+}
+
+/// A positive number with two significant digits, as Go's `%.2g` writes it.
+fn two_digits(v: f64) -> String {
+    let scientific = format!("{v:.1e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if v == 0.0 || (-4..2).contains(&exponent) {
+        return number(scientific.parse().unwrap_or(v));
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", digits.trim_end_matches(".0"), exponent.unsigned_abs())
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn two_significant_digits() {
+        for (v, text) in [(0.0, "0"), (1.0, "1"), (0.123, "0.12"), (12.6, "13"), (126.0, "1.3e+02"), (100.0, "1e+02"), (0.000_012_6, "1.3e-05")] {
+            assert_eq!(two_digits(v), text);
+        }
+    }
+
     use super::*;
 
     #[test]

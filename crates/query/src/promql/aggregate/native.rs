@@ -80,9 +80,6 @@ impl Totals {
         if self.remarks.reconciled {
             spot.bounds_reconciled(Combining::Aggregation);
         }
-        if self.groups.values().any(|g| g.reset && g.not_reset) {
-            spot.reset_collision(Combining::Aggregation);
-        }
         let groups = data.len() / width.max(1);
         let mut out = vec![HistogramRow::new(); groups];
         let mut overflown = BTreeMap::new();
@@ -91,8 +88,15 @@ impl Totals {
             if !is_absent(*cell) {
                 spot.floats_and_histograms_aggregated();
                 *cell = ABSENT;
-            } else if g.incompatible {
-            } else if op == AggregateOp::Avg && g.total.overflows() {
+                continue;
+            }
+            if g.incompatible {
+                continue;
+            }
+            if g.reset && g.not_reset {
+                spot.reset_collision(Combining::Aggregation);
+            }
+            if op == AggregateOp::Avg && g.total.overflows() {
                 overflown.insert((group, k), None);
             } else {
                 if op == AggregateOp::Avg {

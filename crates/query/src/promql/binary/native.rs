@@ -36,10 +36,13 @@ impl From<NativeHistogram> for Outcome {
     }
 }
 
-/// `l op r` where at least one of them is a histogram; nothing where the comparison does not hold or the operator is
-/// not defined for them, which is said.
-pub(super) fn combine(op: BinaryOp, bool: bool, l: Operand<'_>, r: Operand<'_>, spot: Spot<'_>) -> Option<Outcome> {
-    match (op, l, r) {
+/// The operator is not defined for such samples, which has been said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Undefined;
+
+/// `l op r` where at least one of them is a histogram; nothing where the comparison does not hold.
+pub(super) fn combine(op: BinaryOp, bool: bool, l: Operand<'_>, r: Operand<'_>, spot: Spot<'_>) -> Result<Option<Outcome>, Undefined> {
+    Ok(match (op, l, r) {
         (BinaryOp::Mul, Operand::Histogram(h), Operand::Float(v)) | (BinaryOp::Mul, Operand::Float(v), Operand::Histogram(h)) => {
             Some(multiplied(h, v).into())
         }
@@ -50,20 +53,20 @@ pub(super) fn combine(op: BinaryOp, bool: bool, l: Operand<'_>, r: Operand<'_>, 
             let holds = same(a, b) == (op == BinaryOp::Equal);
             if bool { Some(Outcome::Float(super::truth(holds))) } else { holds.then(|| Outcome::Histogram(Arc::clone(a))) }
         }
-        (BinaryOp::Add | BinaryOp::Sub, Operand::Histogram(a), Operand::Histogram(b)) => sum(op, a, b, spot).map(Outcome::from),
+        (BinaryOp::Add | BinaryOp::Sub, Operand::Histogram(a), Operand::Histogram(b)) => Some(sum(op, a, b, spot)?.into()),
         _ => {
             spot.incompatible_types(l.type_name(), op.symbol(), r.type_name());
-            None
+            return Err(Undefined);
         }
-    }
+    })
 }
 
-fn sum(op: BinaryOp, a: &NativeHistogram, b: &NativeHistogram, spot: Spot<'_>) -> Option<NativeHistogram> {
+fn sum(op: BinaryOp, a: &NativeHistogram, b: &NativeHistogram, spot: Spot<'_>) -> Result<NativeHistogram, Undefined> {
     let mut total = Total::of(a);
     let (done, combining) = if op == BinaryOp::Add { (total.add(b), Combining::Addition) } else { (total.subtract(b), Combining::Subtraction) };
     let Ok(remarks) = done else {
         spot.incompatible_layout(op.symbol());
-        return None;
+        return Err(Undefined);
     };
     if remarks.collision {
         spot.reset_collision(combining);
@@ -75,7 +78,7 @@ fn sum(op: BinaryOp, a: &NativeHistogram, b: &NativeHistogram, spot: Spot<'_>) -
     if op == BinaryOp::Sub {
         out.counter_reset = CounterReset::Gauge;
     }
-    Some(out)
+    Ok(out)
 }
 
 /// Takes the histograms off a vector that is combined with a scalar, and gives the results, by series.
@@ -87,7 +90,7 @@ pub(super) fn with_scalar(ev: &Evaluator<'_>, expr: &Expr, b: &Binary, grid: &mu
         let (l, r) = if scalar_first { (number, vector) } else { (vector, number) };
         // A histogram and a number make a histogram or nothing.
         match combine(b.op, b.bool, l, r, spot) {
-            Some(Outcome::Histogram(h)) => Some((*k, h)),
+            Ok(Some(Outcome::Histogram(h))) => Some((*k, h)),
             _ => None,
         }
     };

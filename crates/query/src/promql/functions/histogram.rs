@@ -1,6 +1,6 @@
 //! Quantiles and shares, from native histograms and from classic ones: series told apart by their `le` label.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use skopos_model::{Labels, NativeHistogram};
@@ -10,7 +10,7 @@ use super::super::display::number;
 use super::super::eval::{Evaluator, Val};
 use super::super::group::{Groups, Pick};
 use super::super::histogram as native;
-use super::super::notes::Spot;
+use super::super::notes::{Decreases, Spot};
 use super::super::vector::{Grid, Key, Steps, is_absent};
 use crate::error::QueryError;
 
@@ -65,8 +65,7 @@ fn histograms(ev: &Evaluator<'_>, grid: &Grid, at: &Expr) -> (Vec<Classic>, Vec<
                 bounds.push((bound, i));
             }
             Err(_) => {
-                let message = format!("bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {:?}", key.get("__name__"));
-                ev.notes.warn(&message, at);
+                ev.notes.about(key.get("__name__"), at).bad_bucket_label(le);
             }
         }
     }
@@ -226,23 +225,27 @@ fn rank_of(value: f64, buckets: &[Bucket]) -> f64 {
     below.count
 }
 
-fn warn_quantile(ev: &mut Evaluator<'_>, q: &[f64], at: &Expr) {
-    if let Some(bad) = q.iter().find(|q| !(0.0..=1.0).contains(*q)) {
+fn warn_quantile(ev: &Evaluator<'_>, q: &[f64], at: &Expr) {
+    for bad in q.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
         ev.notes.warn(&format!("quantile value should be between 0 and 1, got {}", number(*bad)), at);
     }
 }
 
-/// Says that buckets were not monotonic.
-fn note_repair(ev: &mut Evaluator<'_>, name: &str, (least, most, drop): (f64, f64, f64), time: i64, at: &Expr) {
-    let metric = if name.is_empty() { String::new() } else { format!(" for metric name {name:?}") };
-    let message = format!(
-        "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){metric}: buckets {} to {} had a decrease of at most {} at {}",
-        number(least),
-        number(most),
-        number(drop),
-        number(super::super::window::seconds(time)),
-    );
-    ev.notes.info(&message, at);
+/// What [`repair`] found, by name.
+#[derive(Default)]
+struct Repairs(BTreeMap<String, Decreases>);
+
+impl Repairs {
+    /// Makes the counts of a step ascend.
+    fn apply(&mut self, h: &Classic, buckets: &mut [Bucket], time: i64) {
+        let Some((least, most, largest)) = repair(buckets) else { return };
+        let found = Decreases { bounds: (least, most), largest, times: (time, time), samples: 1 };
+        self.0.entry(h.name.clone()).and_modify(|d| *d = d.and(found)).or_insert(found);
+    }
+
+    fn note(&self, ev: &Evaluator<'_>, at: &Expr) {
+        self.0.iter().for_each(|(name, d)| ev.notes.about(name, at).forced_to_ascend(d));
+    }
 }
 
 /// `histogram_quantile(q, buckets)`.
@@ -258,21 +261,19 @@ pub(super) fn quantile(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps)
         let row = out.push_absent(n.key);
         n.cells.iter().for_each(|(k, h)| row[*k] = native_quantile(q[*k], h, spot));
     }
+    let mut repairs = Repairs::default();
     for h in classic {
         ev.ctx.check()?;
-        let mut worst = None;
         let row = out.push_absent(h.key.clone());
         for (k, cell) in row.iter_mut().enumerate() {
             buckets(&grid, &h, k, &mut scratch);
             if !scratch.is_empty() {
-                worst = worst.or(repair(&mut scratch).map(|w| (w, steps.time(k))));
+                repairs.apply(&h, &mut scratch, steps.time(k));
                 *cell = bucket_quantile(q[k], &scratch);
             }
         }
-        if let Some((worst, time)) = worst {
-            note_repair(ev, &h.name, worst, time, &c.args[1]);
-        }
     }
+    repairs.note(ev, &c.args[1]);
     out.prune();
     ev.unnamed(out).map(Val::Vector)
 }
@@ -318,22 +319,20 @@ pub(super) fn quantiles(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps
             qs.iter().for_each(|q| rows.set(&mut out, q[*k], *k, native_quantile(q[*k], h, spot)));
         }
     }
+    let mut repairs = Repairs::default();
     for h in classic {
         ev.ctx.check()?;
-        let mut worst = None;
         let mut rows = Quantiles { key: &h.key, label, rows: HashMap::new() };
         for k in 0..steps.count {
             buckets(&grid, &h, k, &mut scratch);
             if scratch.is_empty() {
                 continue;
             }
-            worst = worst.or(repair(&mut scratch).map(|w| (w, steps.time(k))));
+            repairs.apply(&h, &mut scratch, steps.time(k));
             qs.iter().for_each(|q| rows.set(&mut out, q[k], k, bucket_quantile(q[k], &scratch)));
         }
-        if let Some((worst, time)) = worst {
-            note_repair(ev, &h.name, worst, time, &c.args[0]);
-        }
     }
+    repairs.note(ev, &c.args[0]);
     ev.unnamed(out).map(Val::Vector)
 }
 
@@ -354,7 +353,7 @@ pub(super) fn fraction(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps)
         let spot = ev.notes.about(&n.name, &c.args[0]);
         let row = out.push_absent(n.key);
         for (k, h) in &n.cells {
-            if h.sum.is_nan() {
+            if native::has_nan(h) {
                 spot.not_in_fractions();
             }
             row[*k] = native::fraction(lower[*k], upper[*k], h);

@@ -65,13 +65,18 @@ pub(crate) fn quantile(q: f64, h: &NativeHistogram) -> (f64, Doubt) {
     }
     let within = if upwards { rank - (counted - bucket.count) } else { counted - rank };
     let share = within / bucket.count;
-    let doubt = if h.sum.is_nan() { Doubt::Skewed } else { Doubt::None };
+    let doubt = if has_nan(h) { Doubt::Skewed } else { Doubt::None };
     if h.is_custom() || (bucket.lower <= 0.0 && bucket.upper >= 0.0) {
         return (bucket.lower + (bucket.upper - bucket.lower) * share, doubt);
     }
     let (low, high) = (bucket.lower.abs().log2(), bucket.upper.abs().log2());
     let value = if bucket.lower > 0.0 { (low + (high - low) * share).exp2() } else { -(high + (low - high) * (1.0 - share)).exp2() };
     (value, doubt)
+}
+
+/// Whether there are observations that are no numbers. Infinite ones may make the sum NaN too, but they are in buckets.
+pub(crate) fn has_nan(h: &NativeHistogram) -> bool {
+    h.sum.is_nan() && buckets(h).iter().map(|b| b.count).sum::<f64>() < h.count
 }
 
 /// How much of a bucket lies below `v`, which is inside it; the same assumptions as for [`quantile`].
@@ -97,8 +102,9 @@ pub(crate) fn fraction(lower: f64, upper: f64, h: &NativeHistogram) -> f64 {
         let mut below = 0.0;
         for b in &all {
             let mut b = one_sided(h, *b);
-            if h.is_custom() && b.lower == f64::NEG_INFINITY && b.upper > 0.0 {
-                b.lower = if v >= 0.0 { 0.0 } else { b.lower };
+            if h.is_custom() && b.lower <= 0.0 && b.upper >= 0.0 {
+                // Custom bounds are of positive values nearly always; Prometheus takes them to be.
+                b.lower = 0.0;
             }
             if b.lower >= v {
                 return below;

@@ -22,6 +22,9 @@ fn middle(h: &NativeHistogram, b: &Bucket, lower: f64, upper: f64) -> f64 {
 
 fn rest(h: &NativeHistogram, b: Bucket, at: f64, keep_lower: bool) -> Rest {
     let nothing = Rest { count: 0.0, middle: 0.0 };
+    if at.is_nan() {
+        return nothing;
+    }
     let mut b = one_sided(h, b);
     let (mut lower, mut upper) = (b.lower, b.upper);
     if b.lower == f64::NEG_INFINITY && b.upper == f64::INFINITY {
