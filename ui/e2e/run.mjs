@@ -152,6 +152,96 @@ check(Boolean(drill), 'a drill has run');
   await context.close();
 }
 
+// --- metrics: a metric is picked, broken down, filtered and compared without a query ------------------------------
+{
+  const { context, page, wrong } = await open();
+  await page.goto(`${BASE}/explore/metrics?from=-30m&to=now`);
+  await settled(page);
+  await page.getByRole('textbox', { name: 'Filter metrics' }).fill('http_requests_total');
+  await page.locator('.metric-list button').filter({ hasText: 'counter' }).first().click({ timeout: WAIT }).catch(() => {});
+  await settled(page);
+  check((await page.getByTestId('built').innerText()).includes('sum(rate(http_requests_total['), 'metrics: a counter is shown as a rate');
+  await page.getByTestId('labels').getByRole('button', { name: 'route' }).click({ timeout: WAIT }).catch(() => {});
+  await settled(page);
+  check(/[?&]by=route/.test(page.url()) && (await page.getByTestId('values').locator('tbody tr').count()) > 0, 'metrics: a label breaks it down, with its values');
+  await page.getByTestId('values').getByRole('button', { name: 'only this' }).first().click({ timeout: WAIT }).catch(() => {});
+  await settled(page);
+  check((await page.getByTestId('built').innerText()).includes('{route="'), 'metrics: a value becomes a filter');
+  await page.getByTestId('cmp').selectOption('1w');
+  await page.getByRole('button', { name: 'Explain' }).click();
+  await settled(page);
+  check(/read http_requests_total/.test(await page.getByTestId('explain').innerText()), 'metrics: explain says what was read');
+  await page.getByRole('button', { name: 'Edit as PromQL' }).click();
+  await settled(page);
+  check(/mode=promql/.test(page.url()) && (await page.locator('.cm-content').innerText()).includes('sum by (route)'), 'metrics: the query goes on as PromQL');
+  check(wrong.length === 0, `metrics: console is clean: ${wrong.slice(0, 2).join(' | ')}`);
+  await page.goto(`${BASE}/explore/metrics?from=-30m&expr=sum(rate(up%5B1m%5D)`);
+  await settled(page);
+  check((await page.locator('.cm-lintRange-error').count()) > 0 && (await page.locator('.error-box').count()) === 1, 'metrics: an error is marked where it is');
+  await context.close();
+}
+
+// --- dashboards: one that makes itself, its variables, a picture, a stored copy with versions, Grafana's -----------
+{
+  const { context, page, wrong } = await open();
+  await page.goto(`${BASE}/dashboards?from=-30m&to=now`);
+  await settled(page);
+  await page.getByRole('link', { name: 'Overview: golden signals' }).click({ timeout: WAIT }).catch(() => {});
+  await settled(page);
+  check((await page.locator('[data-panel] .stat .v').count()) === 4 && (await page.locator('[data-panel] canvas').count()) > 0, 'dashboards: golden signals show numbers and charts');
+  await page.locator('[data-variable="service"]').click();
+  await page.getByRole('option', { name: 'orders-api' }).click({ timeout: WAIT }).catch(() => {});
+  await settled(page);
+  check(/var\.service=orders-api/.test(page.url()), 'dashboards: a variable stands in the address');
+  await page.reload();
+  await settled(page);
+  check(/orders-api/.test(await page.locator('[data-variable="service"]').innerText()), 'dashboards: a reload keeps the variable');
+  const svg = await fetch(`${BASE}/v1/dashboards/golden-signals/panels/traffic-by-service.svg?from=-30m`);
+  check(svg.headers.get('content-type')?.startsWith('image/svg+xml') && (await svg.text()).includes('<path d="M'), 'dashboards: a panel is a picture by its address');
+  check(wrong.length === 0, `dashboards: console is clean: ${wrong.slice(0, 2).join(' | ')}`);
+  if (KEY) {
+    const signIn = async () => {
+      const form = page.locator('.sign-in');
+      await form.waitFor({ timeout: 3_000 }).catch(() => {});
+      if ((await form.count()) === 0) return;
+      await form.locator('input').fill(KEY);
+      await form.getByRole('button', { name: 'Sign in' }).click();
+      await form.waitFor({ state: 'detached', timeout: WAIT }).catch(() => {});
+    };
+    const grafana = { title: 'E2E import', panels: [
+      { type: 'timeseries', title: 'Rate', gridPos: { x: 0, y: 0, w: 12, h: 8 }, targets: [{ refId: 'A', expr: 'sum(rate(http_requests_total[1m]))' }] },
+      { type: 'nodeGraph', title: 'Map', gridPos: { x: 12, y: 0, w: 12, h: 8 } },
+    ] };
+    await page.goto(`${BASE}/dashboards`);
+    await settled(page);
+    await page.locator('input[type=file]').setInputFiles({ name: 'grafana.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(grafana)) });
+    await signIn();
+    const report = page.getByTestId('import-report');
+    await report.getByText('unsupported', { exact: false }).first().waitFor({ timeout: WAIT }).catch(() => {});
+    check(/1 panels converted/.test(await report.innerText()) && /Map/.test(await report.innerText()), 'dashboards: the import reports panel by panel');
+    await report.getByRole('button', { name: /^Store as/ }).click({ timeout: WAIT }).catch(() => {});
+    await page.waitForURL(/\/dashboards\/e2e-import/, { timeout: WAIT }).catch(() => {});
+    await settled(page);
+    check((await page.locator('[data-panel="rate"] canvas').count()) > 0 && /Not imported/.test(await page.locator('[data-panel="map"]').innerText()), 'dashboards: what was imported is shown, a note stands for the rest');
+    await page.getByRole('tab', { name: 'Source' }).click();
+    const source = page.getByRole('textbox', { name: 'Document' });
+    await source.fill((await source.inputValue()).replace('"Rate"', '"Rate of requests"'));
+    await page.getByRole('button', { name: 'Store' }).click();
+    await page.getByText(/Stored as version/).waitFor({ timeout: WAIT }).catch(() => {});
+    await source.fill('{"kind": "Dashboard"}');
+    await page.getByRole('button', { name: 'Check' }).click();
+    await page.locator('.error-box').waitFor({ timeout: WAIT }).catch(() => {});
+    check(/metadata/.test(await page.locator('.error-box').innerText().catch(() => '')), 'dashboards: a wrong document is refused with its key');
+    await page.getByRole('tab', { name: 'Versions' }).click();
+    await settled(page);
+    check((await page.locator('.diff .add').count()) > 0, 'dashboards: versions show what changed');
+    await page.getByRole('button', { name: 'Restore' }).last().click({ timeout: WAIT }).catch(() => {});
+    await page.getByText(/restored/).first().waitFor({ timeout: WAIT }).catch(() => {});
+    check((await page.getByText(/version \d+ restored/).count()) > 0, 'dashboards: a version is restored');
+  }
+  await context.close();
+}
+
 // --- every page, both themes, two widths -------------------------------------------------------------------------
 const trace = (await api('/v1/traces?from=-1h&limit=1&q=service:orders-api')).traces?.[0]?.trace_id;
 const slo = (await api('/v1/slos')).slos?.[0]?.id;
@@ -159,7 +249,9 @@ const alert = (await api('/v1/alerts')).alerts?.[0]?.fingerprint;
 const runbook = (await api('/v1/runbooks')).runbooks?.[0]?.id;
 const pages = [
   ['overview', '/'], ['services', '/services'], ['service', '/services/orders-api'], ['logs', '/logs'], ['traces', '/traces'], trace && ['trace', `/traces/${trace}`],
+  ['metric', '/explore/metrics?metric=http_server_request_duration_seconds&by=http_route'],
   ['metrics', '/explore/metrics?expr=sum%20by%20(route)%20(rate(http_requests_total%5B1m%5D))'], ['sql', '/explore/sql?query=SELECT%20service_name%2C%20count(*)%20FROM%20logs%20GROUP%20BY%201'],
+  ['dashboards', '/dashboards'], ['golden-signals', '/dashboards/golden-signals'], ['dependencies', '/dashboards/dependencies'], ['dashboard-source', '/dashboards/golden-signals?tab=source'],
   ['slos', '/slos'], slo && ['slo', `/slos/${slo}`], ['alerts', '/alerts'], ['rules', '/alerts?tab=rules'], alert && ['alert', `/alerts/${alert}`],
   ['runbooks', '/runbooks'], runbook && ['runbook', `/runbooks/${runbook}`], ['drills', '/drills'], drill && ['drill', `/drills/${drill.id}`], ['status', '/status'],
 ].filter(Boolean);

@@ -70,7 +70,7 @@ pub struct At {
 
 /// Collects the findings of one file.
 #[derive(Debug)]
-pub(crate) struct Findings {
+pub struct Findings {
     file: String,
     /// Lines before the YAML text within the file (front matter, fenced blocks).
     line_offset: u32,
@@ -82,25 +82,28 @@ pub(crate) struct Findings {
 const FINDINGS_MAX: usize = 200;
 
 impl Findings {
-    pub(crate) fn new(file: &str) -> Self {
+    /// No findings yet of a file.
+    pub fn new(file: &str) -> Self {
         Self { file: file.to_owned(), line_offset: 0, errors: 0, list: Vec::new() }
     }
 
-    pub(crate) fn file(&self) -> &str {
+    /// The file's name.
+    pub fn file(&self) -> &str {
         &self.file
     }
 
     /// Sets how many lines precede the YAML text that is read next; returns the former number.
-    pub(crate) fn set_line_offset(&mut self, lines: u32) -> u32 {
+    pub fn set_line_offset(&mut self, lines: u32) -> u32 {
         std::mem::replace(&mut self.line_offset, lines)
     }
 
     /// How many errors were found so far: compare before and after to learn whether an item is sound.
-    pub(crate) fn errors(&self) -> usize {
+    pub fn errors(&self) -> usize {
         self.errors
     }
 
-    pub(crate) fn push(&mut self, severity: FindingSeverity, at: Option<At>, key: &str, message: impl Into<String>, nearest: Option<String>) {
+    /// Notes a finding; beyond the limit only errors are counted.
+    pub fn push(&mut self, severity: FindingSeverity, at: Option<At>, key: &str, message: impl Into<String>, nearest: Option<String>) {
         if severity == FindingSeverity::Error {
             self.errors += 1;
         }
@@ -117,15 +120,18 @@ impl Findings {
         }
     }
 
-    pub(crate) fn error(&mut self, at: At, key: &str, message: impl Into<String>) {
+    /// Notes an error.
+    pub fn error(&mut self, at: At, key: &str, message: impl Into<String>) {
         self.push(FindingSeverity::Error, Some(at), key, message, None);
     }
 
-    pub(crate) fn warning(&mut self, at: At, key: &str, message: impl Into<String>) {
+    /// Notes a warning.
+    pub fn warning(&mut self, at: At, key: &str, message: impl Into<String>) {
         self.push(FindingSeverity::Warning, Some(at), key, message, None);
     }
 
-    pub(crate) fn into_list(self) -> Vec<Finding> {
+    /// What was found, in order.
+    pub fn into_list(self) -> Vec<Finding> {
         self.list
     }
 }

@@ -24,4 +24,4 @@ mod simulation;
 pub mod slo;
 pub mod template;
 pub mod view;
-mod yaml;
+pub mod yaml;

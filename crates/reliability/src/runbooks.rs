@@ -15,7 +15,7 @@ mod variables;
 pub use action::{ActionConfig, ActionKind, Actions, ParameterSchema, ParameterType};
 pub use expect::{Expect, Observation};
 pub use http_policy::{HTTP_BODY_BYTES_MAX, address_allowed, host_allowed};
-pub use parse::{Runbook, STALE_AFTER_DAYS, Section, parse_runbook};
+pub use parse::{Runbook, STALE_AFTER_DAYS, Section, markdown_html, parse_runbook};
 pub(crate) use run::Ask;
 pub use run::{Run, RunRefusal, RunState, StepOutcome, StepResult, StepStart, Verdict};
 pub use search::search;

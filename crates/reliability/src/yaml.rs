@@ -15,14 +15,16 @@ const DEPTH_MAX: usize = 64;
 
 /// A node and where it stood.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) at: At,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it stood.
+    pub at: At,
+    /// What it holds.
+    pub value: Value,
 }
 
 /// What a node holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
     /// Text; `plain` when it was written without quotes and may stand for a number, a boolean or null.
     Scalar { text: String, plain: bool },
     /// A list.
@@ -33,11 +35,12 @@ pub(crate) enum Value {
 
 impl Node {
     /// Whether it is null: nothing written, or a plain `null` or `~`.
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    pub(crate) fn text(&self) -> Option<&str> {
+    /// Its text, unless it is a collection or null.
+    pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } if !self.is_null() => Some(text),
             _ => None,
@@ -62,7 +65,7 @@ impl Node {
     }
 
     /// The node as JSON; plain scalars take the type they look like.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Scalar { .. } if self.is_null() => serde_json::Value::Null,
             Value::Scalar { text, plain: true } => match text.as_str() {
@@ -84,7 +87,7 @@ enum Frame {
 }
 
 /// Reads all documents of a text. A syntax error is reported; the documents before it are returned.
-pub(crate) fn documents(text: &str, out: &mut Findings) -> Vec<Node> {
+pub fn documents(text: &str, out: &mut Findings) -> Vec<Node> {
     let mut documents = Vec::new();
     let mut stack: Vec<Frame> = Vec::new();
     let mut anchors: Vec<(usize, Node)> = Vec::new();
@@ -186,17 +189,17 @@ fn to_u32(n: usize) -> u32 {
 
 /// Reads a mapping whose keys are known.
 #[derive(Debug)]
-pub(crate) struct Fields<'n> {
+pub struct Fields<'n> {
     /// Path of the mapping, for findings.
-    pub(crate) path: String,
+    pub path: String,
     /// Where it starts.
-    pub(crate) at: At,
+    pub at: At,
     entries: &'n [(String, At, Node)],
 }
 
 impl<'n> Fields<'n> {
     /// Reports anything but a mapping, and each unknown key with the nearest known one.
-    pub(crate) fn new(node: &'n Node, path: &str, known: &[&str], out: &mut Findings) -> Option<Self> {
+    pub fn new(node: &'n Node, path: &str, known: &[&str], out: &mut Findings) -> Option<Self> {
         let fields = Self::open(node, path, out)?;
         for (key, at, _) in fields.entries {
             if !known.contains(&key.as_str()) {
@@ -214,7 +217,7 @@ impl<'n> Fields<'n> {
     }
 
     /// A mapping with keys of the user's own.
-    pub(crate) fn open(node: &'n Node, path: &str, out: &mut Findings) -> Option<Self> {
+    pub fn open(node: &'n Node, path: &str, out: &mut Findings) -> Option<Self> {
         match &node.value {
             Value::Map(entries) => Some(Self { path: path.to_owned(), at: node.at, entries }),
             _ => {
@@ -224,25 +227,28 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(crate) fn child(&self, key: &str) -> String {
+    /// Path of a key below, for findings.
+    pub fn child(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'n str, At, &'n Node)> + use<'n> {
+    /// Keys and values in the order written.
+    pub fn entries(&self) -> impl Iterator<Item = (&'n str, At, &'n Node)> + use<'n> {
         self.entries.iter().map(|(k, at, n)| (k.as_str(), *at, n))
     }
 
     /// The node at `key`; none when absent or null.
-    pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
+    pub fn get(&self, key: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(k, _, _)| k == key).map(|(_, _, n)| n).filter(|n| !n.is_null())
     }
 
     /// Where the value of `key` stands, or the mapping when it is absent.
-    pub(crate) fn at(&self, key: &str) -> At {
+    pub fn at(&self, key: &str) -> At {
         self.entries.iter().find(|(k, _, _)| k == key).map_or(self.at, |(_, _, n)| n.at)
     }
 
-    pub(crate) fn text(&self, key: &str, out: &mut Findings) -> Option<&'n str> {
+    /// Text at `key`; anything else is reported.
+    pub fn text(&self, key: &str, out: &mut Findings) -> Option<&'n str> {
         let node = self.get(key)?;
         let text = node.text();
         if text.is_none() {
@@ -251,7 +257,8 @@ impl<'n> Fields<'n> {
         text
     }
 
-    pub(crate) fn required_text(&self, key: &str, out: &mut Findings) -> Option<&'n str> {
+    /// Text at `key`; a missing or empty one is reported.
+    pub fn required_text(&self, key: &str, out: &mut Findings) -> Option<&'n str> {
         match self.get(key) {
             None => {
                 out.error(self.at, &self.child(key), format!("`{key}` is missing"));
@@ -267,7 +274,8 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(crate) fn duration_ms(&self, key: &str, out: &mut Findings) -> Option<i64> {
+    /// Duration at `key`, milliseconds.
+    pub fn duration_ms(&self, key: &str, out: &mut Findings) -> Option<i64> {
         match parse_duration(self.text(key, out)?) {
             Ok(ms) => Some(ms),
             Err(message) => {
@@ -277,7 +285,8 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(crate) fn number(&self, key: &str, out: &mut Findings) -> Option<f64> {
+    /// A finite number at `key`.
+    pub fn number(&self, key: &str, out: &mut Findings) -> Option<f64> {
         let text = self.text(key, out)?;
         match text.trim().parse::<f64>() {
             Ok(n) if n.is_finite() => Some(n),
@@ -288,7 +297,8 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(crate) fn boolean(&self, key: &str, out: &mut Findings) -> Option<bool> {
+    /// True or false at `key`.
+    pub fn boolean(&self, key: &str, out: &mut Findings) -> Option<bool> {
         match self.text(key, out)? {
             "true" | "True" | "yes" | "on" => Some(true),
             "false" | "False" | "no" | "off" => Some(false),
@@ -300,7 +310,7 @@ impl<'n> Fields<'n> {
     }
 
     /// A list; a missing one is empty.
-    pub(crate) fn list(&self, key: &str, out: &mut Findings) -> &'n [Node] {
+    pub fn list(&self, key: &str, out: &mut Findings) -> &'n [Node] {
         match self.get(key) {
             None => &[],
             Some(Node { value: Value::Seq(items), .. }) => items,
@@ -311,7 +321,8 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(crate) fn text_list(&self, key: &str, out: &mut Findings) -> Vec<String> {
+    /// A list of texts at `key`.
+    pub fn text_list(&self, key: &str, out: &mut Findings) -> Vec<String> {
         let mut all = Vec::new();
         for (i, node) in self.list(key, out).iter().enumerate() {
             match node.text() {
@@ -323,7 +334,7 @@ impl<'n> Fields<'n> {
     }
 
     /// A mapping of names to text.
-    pub(crate) fn text_map(&self, key: &str, out: &mut Findings) -> std::collections::BTreeMap<String, String> {
+    pub fn text_map(&self, key: &str, out: &mut Findings) -> std::collections::BTreeMap<String, String> {
         let mut all = std::collections::BTreeMap::new();
         let Some(node) = self.get(key) else { return all };
         let path = self.child(key);

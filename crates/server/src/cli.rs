@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 pub(crate) mod client;
+mod dashboards;
 mod drill;
 mod query;
 mod rules;
@@ -42,6 +43,8 @@ enum Command {
     Drill(drill::DrillArgs),
     /// Read and run runbooks.
     Runbook(runbook::RunbookArgs),
+    /// Import dashboards from Grafana, list and read them.
+    Dashboards(dashboards::DashboardsArgs),
     /// Tail files or standard input and send the lines as logs.
     Agent(agent::AgentArgs),
     /// Work with rule files.
@@ -56,6 +59,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Drill(args) => drill::run(args).await,
         Command::Runbook(args) => runbook::run(args).await,
+        Command::Dashboards(args) => dashboards::run(args).await,
         Command::Agent(args) => agent::run(args).await,
         Command::Rules(args) => rules::run(args),
     };

@@ -8,8 +8,8 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::{
-    admin, alerts, capacity, cardinality, correlate, drills, events, health, logs, openapi, palette, prometheus, runbooks, services, slos, sql,
-    status, tempo, traces,
+    admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, health, logs, metrics, openapi, palette,
+    prometheus, runbooks, services, slos, sql, status, tempo, traces,
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, rejection, request_log, ui};
@@ -42,12 +42,22 @@ fn own_api() -> Router<Arc<App>> {
         .route("/v1/logs/{id}", get(logs::one))
         .route("/v1/traces/{id}", get(traces::one))
         .route("/v1/traces/{id}/logs", get(traces::logs))
+        .route("/v1/metrics/{name}", get(metrics::one))
+        .route("/v1/promql/explain", get(explain::explain))
         .route("/v1/services", get(services::list))
         .route("/v1/services/{name}", get(services::one))
         .route("/v1/services/{name}/golden", get(services::golden))
         .route("/v1/capacity/{service}", get(capacity::note))
         .route("/v1/correlate", get(correlate::correlate))
         .route("/v1/search", get(palette::search))
+        .route("/v1/dashboards", get(dashboards::list))
+        .route("/v1/dashboards/import", post(dashboards::import))
+        .route("/v1/dashboards/{name}", get(dashboards::one).put(dashboards::put).delete(dashboards::delete))
+        .route("/v1/dashboards/{name}/versions", get(dashboards::versions))
+        .route("/v1/dashboards/{name}/diff", get(dashboards::difference))
+        .route("/v1/dashboards/{name}/restore", post(dashboards::restore))
+        .route("/v1/dashboards/{name}/view", get(dashboards_panels::view))
+        .route("/v1/dashboards/{name}/panels/{panel}", get(dashboards_panels::panel))
         .route("/v1/events", get(events::list).post(events::post))
         .route("/v1/alerts", get(alerts::list))
         .route("/v1/alerts/{fingerprint}", get(alerts::one))
@@ -71,8 +81,8 @@ fn own_api() -> Router<Arc<App>> {
 
 /// Everything, for the main port.
 pub fn main(app: &Arc<App>) -> Router {
-    // OTLP posts to /v1/logs and /v1/traces; the pages read from the same paths.
-    let shared = Router::new().route("/v1/logs", get(logs::search)).route("/v1/traces", get(traces::search));
+    // OTLP posts to these paths; the pages read from them.
+    let shared = Router::new().route("/v1/logs", get(logs::search)).route("/v1/traces", get(traces::search)).route("/v1/metrics", get(metrics::list));
     let routes = Router::new()
         .merge(shared.merge(own_api()).layer(middleware::from_fn(rejection::own)))
         .merge(otlp_http::routes())

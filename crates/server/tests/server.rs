@@ -10,6 +10,8 @@ mod api;
 mod bad_input;
 #[path = "server/config.rs"]
 mod config;
+#[path = "server/dashboards.rs"]
+mod dashboards;
 #[path = "server/documents.rs"]
 mod documents;
 #[path = "server/duckdb.rs"]

@@ -38,6 +38,11 @@ export async function get<T>(url: string, signal?: AbortSignal): Promise<T> {
   return read<T>(await fetch(url, signal ? { signal } : {}));
 }
 
+/** Sends a text as it is: documents that the server reads itself. */
+export async function send<T>(url: string, text: string, method = 'POST'): Promise<T> {
+  return read<T>(await fetch(url, { method, headers: { 'content-type': text.trimStart().startsWith('{') ? 'application/json' : 'application/yaml' }, body: text }));
+}
+
 export async function post<T>(url: string, body: unknown = {}, method = 'POST'): Promise<T> {
   return read<T>(await fetch(url, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }));
 }

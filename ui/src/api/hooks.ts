@@ -1,7 +1,7 @@
 /** Queries of the pages. Keys hold the URL and the tick, so that live pages ask anew and keep the previous answer. */
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useRange } from '../app/context';
-import { get, path, post, type Query } from './client';
+import { get, path, post, send, type Query } from './client';
 import type * as T from './types';
 
 /** A read that follows range, environment and live mode. */
@@ -39,6 +39,13 @@ export const useLogFacets = (q: string) => useRanged<T.LogFacets>('/v1/logs/face
 export const useTraces = (q: string) => useRanged<T.TracesResponse>('/v1/traces', { q, limit: 100 });
 export const useTrace = (id: string) => useGet<T.TraceDetail>(`/v1/traces/${id}`);
 export const useTraceLogs = (id: string, enabled: boolean) => useGet<T.LogsResponse>(`/v1/traces/${id}/logs`, {}, { enabled });
+export const useMetrics = (query: Query) => useRanged<T.MetricsResponse>('/v1/metrics', query);
+export const useMetric = (name: string, service?: string) => useRanged<T.MetricDetail>(`/v1/metrics/${encodeURIComponent(name)}`, { service }, name !== '');
+export const useExplain = (query: string, step: number) => useRanged<T.Explanation>('/v1/promql/explain', { query, step });
+export const useEvents = (service?: string) => useRanged<{ events: T.Marker[] }>('/v1/events', { service });
+export const useDashboards = () => useRanged<{ dashboards: T.DashboardLine[] }>('/v1/dashboards');
+export const useDashboardVersions = (name: string) => useGet<T.DashboardVersions>(`/v1/dashboards/${encodeURIComponent(name)}/versions`);
+export const useDashboardDiff = (name: string, before: number, after: number) => useGet<T.DashboardDiff>(`/v1/dashboards/${encodeURIComponent(name)}/diff`, { before, after }, { enabled: before > 0 && after > 0 });
 export const useSlos = () => useGet<T.SlosResponse>('/v1/slos', {}, { refetch: OFTEN });
 export const useSlo = (id: string) => useRanged<T.SloDetail>(`/v1/slos/${encodeURIComponent(id)}`);
 export const useRunbooks = (q?: string) => useGet<T.RunbooksResponse>('/v1/runbooks', { q });
@@ -53,6 +60,10 @@ export function useChange<V, R>(call: (value: V) => Promise<R>) {
   return useMutation<R, Error, V>({ mutationFn: call, onSettled: () => void client.invalidateQueries() });
 }
 
+export const restoreDashboard = (name: string, version: number) => post<T.DashboardStored>(`/v1/dashboards/${encodeURIComponent(name)}/restore`, { version });
+export const deleteDashboard = (name: string) => post<T.DashboardStored>(`/v1/dashboards/${encodeURIComponent(name)}`, {}, 'DELETE');
+export const putDashboard = (name: string, text: string, query: Query = {}) => send<T.DashboardStored>(path(`/v1/dashboards/${encodeURIComponent(name)}`, query), text, 'PUT');
+export const importDashboard = (text: string, save: boolean) => send<T.DashboardImport>(path('/v1/dashboards/import', { save: save ? 'true' : undefined }), text);
 export const startRun = (runbook: string, alert?: string) => post<T.Run>(`/v1/runbooks/${encodeURIComponent(runbook)}/runs`, alert ? { alert } : {});
 export const runStep = (run: string, step: string, body: { confirm?: string; dry_run?: boolean }) => post<T.StepResult>(`/v1/runs/${run}/steps/${step}`, body);
 export const startDrill = (scenario: string) => post<T.DrillSummary>('/v1/drills', { scenario });

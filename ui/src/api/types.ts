@@ -115,6 +115,43 @@ export interface GoldenSignals {
 }
 export interface Marker { time: Nanos; end: Nanos | null; kind: 'deploy' | 'rollback' | 'flag' | 'config' | 'scale' | 'migration' | 'note' | 'alert' | 'incident'; service: string; title: string; version: string | null; attributes: Attributes }
 
+// GET /v1/metrics?from&to&env&q&service&type&unit&owner&sort
+export interface MetricsResponse { metrics: MetricEntry[]; series: number; services: string[]; units: string[]; owners: string[]; stats: QueryStats }
+export type MetricType = 'counter' | 'gauge' | 'histogram' | 'gaugehistogram' | 'summary' | 'info' | 'stateset' | 'unknown';
+export interface MetricEntry { name: string; type: MetricType; unit: string; help: string; parts: string[]; series: number; services: string[]; owners: string[] }
+// GET /v1/metrics/{name}?from&to&env&service
+export interface MetricDetail extends MetricEntry { native: boolean; labels: { name: string; distinct: number; values: [string, number][] }[]; stats: QueryStats }
+// GET /v1/promql/explain?query&from&to&step
+export interface Explanation { query: string; parse_milliseconds: number; reads: { selector: string; range_milliseconds: number; series: number; samples: number; milliseconds: number }[]; evaluate_milliseconds: number; total_milliseconds: number; series: number; stats: QueryStats }
+
+// GET /v1/dashboards?q
+export interface DashboardLine { name: string; title: string; description: string; tags: string[]; source: 'file' | 'stored' | 'built-in'; file: string | null; version: number | null; updated: Nanos | null; panels: number }
+/** what the pages need of the document; the rest is only shown as text */
+export interface PanelSpec { display?: { name?: string; description?: string }; plugin: { kind: PanelKind; spec?: ChartSpec } }
+export type PanelKind = 'TimeSeriesChart' | 'StatChart' | 'GaugeChart' | 'BarChart' | 'Table' | 'HeatMapChart' | 'LogsTable' | 'TraceTable' | 'Markdown';
+export interface Format { unit?: string; decimalPlaces?: number }
+export interface ChartSpec { format?: Format; yAxisFormat?: Format; yAxis?: { format?: Format; min?: number; max?: number }; thresholds?: { steps?: { value: number; name?: string }[] }; visual?: { stack?: string }; legend?: { position?: string }; sparkline?: boolean; max?: number; mode?: string }
+export interface DashboardDocument { kind: 'Dashboard'; metadata: { name: string; tags?: string[] }; spec: { display?: { name?: string; description?: string }; duration?: string; panels: Record<string, { spec: PanelSpec }> } & Record<string, unknown> }
+export interface DashboardDetail extends DashboardLine { document: DashboardDocument }
+// GET /v1/dashboards/{name}/view?from&to&var.NAME
+export interface DashboardView { variables: DashboardVariable[]; links: DashboardLink[]; sections: { title: string; open: boolean | null; values: Record<string, string>; items: { x: number; y: number; width: number; height: number; panel: string }[] }[]; stats: QueryStats }
+export interface DashboardVariable { name: string; title: string; kind: 'list' | 'text' | 'constant'; hidden: boolean; multiple: boolean; all: boolean; options: { value: string; label: string }[]; selected: string[]; error: string | null }
+export interface DashboardLink { name?: string; url: string; targetBlank?: boolean }
+// GET /v1/dashboards/{name}/panels/{panel}?from&to&points&var.NAME
+export interface PanelData {
+  kind: PanelKind; title: string; links: DashboardLink[]; queries: string[]; notes: string[];
+  frame?: SeriesFrame; readings?: { name: string; labels: Record<string, string>; value: number | null }[];
+  table?: { columns: { name: string; title: string; unit: string; decimals: number | null }[]; rows: (string | number | null)[][] };
+  heatmap?: Heatmap; logs?: LogRow[]; traces?: TraceSummary[]; html?: string; stats: QueryStats;
+}
+export interface Heatmap { start: Nanos; step: Nanos; bounds: [number | null, number | null][]; cells: (number | null)[][] }
+// GET /v1/dashboards/{name}/versions, .../diff?before&after
+export interface DashboardVersions { versions: { version: number; at: Nanos; actor: string; message: string; deleted: boolean; panels: number }[] }
+export interface DashboardDiff { before: number; after: number; lines: { op: ' ' | '-' | '+'; text: string }[] }
+export interface DashboardStored { name: string; version: number | null; findings: { line: number | null; key: string; message: string; severity: string }[] }
+// POST /v1/dashboards/import?save
+export interface DashboardImport { name: string; version: number | null; document: DashboardDocument; report: { entries: { part: 'panel' | 'variable'; name: string; type: string; outcome: 'converted' | 'approximated' | 'unsupported'; notes: string[] }[]; notes: string[]; converted: number; approximated: number; unsupported: number } }
+
 // GET /v1/logs?q&from&to&limit&after&direction=backward|forward
 export interface LogsResponse { rows: LogRow[]; next?: string; stats: QueryStats }
 export interface LogRow {

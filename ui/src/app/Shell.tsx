@@ -14,7 +14,7 @@ import { RangePicker } from './RangePicker';
 const GROUPS: { title: string; items: { to: string; label: string; count?: 'alerts' | 'slos' }[] }[] = [
   { title: 'Now', items: [{ to: '/', label: 'Overview' }, { to: '/alerts', label: 'Alerts', count: 'alerts' }, { to: '/drills', label: 'Drills' }] },
   { title: 'Services', items: [{ to: '/services', label: 'Services' }, { to: '/slos', label: 'SLOs', count: 'slos' }] },
-  { title: 'Explore', items: [{ to: '/logs', label: 'Logs' }, { to: '/traces', label: 'Traces' }, { to: '/explore/metrics', label: 'Metrics' }, { to: '/explore/sql', label: 'SQL' }] },
+  { title: 'Explore', items: [{ to: '/logs', label: 'Logs' }, { to: '/traces', label: 'Traces' }, { to: '/explore/metrics', label: 'Metrics' }, { to: '/dashboards', label: 'Dashboards' }, { to: '/explore/sql', label: 'SQL' }] },
   { title: 'Manage', items: [{ to: '/runbooks', label: 'Runbooks' }, { to: '/status', label: 'Status' }] },
 ];
 

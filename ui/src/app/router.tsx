@@ -1,7 +1,7 @@
 /** Routes. Each page is a chunk of its own; parameters are declared on their route, or the router drops them. */
 import { type AnyRoute, createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet } from '@tanstack/react-router';
 import { Shell } from './Shell';
-import { globalSearch, pageSearch } from './search';
+import { globalSearch, pageSearch, prefixedSearch } from './search';
 
 const root = createRootRoute({
   component: () => <Shell><Outlet /></Shell>,
@@ -19,8 +19,10 @@ const routes: unknown[] = [
   createRoute({ ...at('/logs'), validateSearch: pageSearch('q', 'sel', 'view', 'cols'), component: lazyRouteComponent(() => import('../pages/logs/index')) }),
   createRoute({ ...at('/traces'), validateSearch: pageSearch('q', 'group', 'sel'), component: lazyRouteComponent(() => import('../pages/traces')) }),
   createRoute({ ...at('/traces/$id'), validateSearch: pageSearch('sel', 'tab', 'with'), component: lazyRouteComponent(() => import('../pages/trace/index')) }),
-  createRoute({ ...at('/explore/metrics'), validateSearch: pageSearch('expr', 'unit', 'tab'), component: lazyRouteComponent(() => import('../pages/metrics/index')) }),
+  createRoute({ ...at('/explore/metrics'), validateSearch: pageSearch('metric', 'expr', 'mode', 'service', 'type', 'unit', 'owner', 'sort', 'by', 'agg', 'match', 'cmp', 'tab'), component: lazyRouteComponent(() => import('../pages/metrics/index')) }),
   createRoute({ ...at('/explore/sql'), validateSearch: pageSearch('query'), component: lazyRouteComponent(() => import('../pages/sql')) }),
+  createRoute({ ...at('/dashboards'), validateSearch: pageSearch('q'), component: lazyRouteComponent(() => import('../pages/dashboards')) }),
+  createRoute({ ...at('/dashboards/$name'), validateSearch: prefixedSearch('var.', 'tab', 'panel', 'version', 'before'), component: lazyRouteComponent(() => import('../pages/dashboard/index')) }),
   createRoute({ ...at('/slos'), validateSearch: globalSearch, component: lazyRouteComponent(() => import('../pages/slos')) }),
   createRoute({ ...at('/slos/$id'), validateSearch: pageSearch('window'), component: lazyRouteComponent(() => import('../pages/slo')) }),
   createRoute({ ...at('/alerts'), validateSearch: pageSearch('tab', 'state', 'sel'), component: lazyRouteComponent(() => import('../pages/alerts')) }),

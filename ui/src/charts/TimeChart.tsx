@@ -10,11 +10,14 @@ import type { Marker, SeriesFrame } from '../api/types';
 import { usePreferences, useRange } from '../app/context';
 import { withUnit, type Unit } from '../lib/format';
 import { clock, millis, stamp, zoneName } from '../lib/time';
+import { css, drawBands, drawMarks, pointAt, type Band, type ChartPoint, type Threshold } from './draw';
+
+export type { Band, ChartPoint, Threshold } from './draw';
 
 const COLOURED = 6;
 const DRAWN_MAX = 200;
-
-export interface ChartPoint { time: number; value: number; label: string; error?: boolean }
+/** The same empty list each time: a new one would draw the chart anew. */
+const NONE: never[] = [];
 
 export interface TimeChartProps {
   frame: SeriesFrame;
@@ -23,7 +26,14 @@ export interface TimeChartProps {
   sub?: string;
   height?: number;
   markers?: Marker[];
-  threshold?: { value: number; name: string };
+  threshold?: Threshold;
+  thresholds?: Threshold[];
+  /** Shaded: something was wrong. */
+  bands?: Band[];
+  /** The same at another time, moved onto this one: dashed and grey. */
+  compare?: { frame: SeriesFrame; name: string };
+  /** Values on top of each other. */
+  stack?: boolean;
   points?: ChartPoint[];
   onPoint?: (point: ChartPoint) => void;
   /** One hue, darker upwards: for p50, p95, p99. */
@@ -32,11 +42,11 @@ export interface TimeChartProps {
   errorSeries?: string;
   actions?: React.ReactNode;
   max?: number;
+  /** Whether series are named below (default). */
+  legend?: boolean;
 }
 
-const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim() || getComputedStyle(document.body).getPropertyValue(name).trim();
-
-const nameOf = (s: SeriesFrame['series'][number]): string => {
+export const nameOf = (s: SeriesFrame['series'][number]): string => {
   if (s.name) return s.name;
   const labels = Object.entries(s.labels).filter(([k]) => k !== '__name__');
   return labels.length ? labels.map(([k, v]) => `${k}=${v}`).join(' ') : (s.labels.__name__ ?? 'value');
@@ -51,7 +61,7 @@ const last = (values: (number | null)[]): number | null => {
 };
 
 export function TimeChart(props: TimeChartProps) {
-  const { frame, unit, title, sub, height = 200, markers = [], threshold, points = [], onPoint, shades, errorSeries, actions, max } = props;
+  const { frame, unit, title, sub, height = 200, markers = NONE, threshold, thresholds = NONE, bands = NONE, compare, stack, points = NONE, onPoint, shades, errorSeries, actions, max, legend = true } = props;
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const scheme = useComputedColorScheme('dark');
@@ -65,8 +75,16 @@ export function TimeChart(props: TimeChartProps) {
   const series = useMemo(() => {
     const list = frame.series.slice(0, DRAWN_MAX).map((s) => ({ name: nameOf(s), values: s.values, last: last(s.values) }));
     const order = shades ? list : [...list].sort((a, b) => (b.last ?? -Infinity) - (a.last ?? -Infinity));
-    return order.map((s, rank) => ({ ...s, rank }));
+    return order.map((s, rank) => ({ ...s, rank, drawn: s.values }));
   }, [frame, shades]);
+  const drawn = useMemo(() => {
+    if (!stack) return series;
+    // Each line stands on those below it; the largest is at the bottom. A gap of one is none of the others.
+    const sum: number[] = [];
+    return series.map((s) => ({ ...s, drawn: s.values.map((v, i) => (v === null ? null : (sum[i] = (sum[i] ?? 0) + v))) }));
+  }, [series, stack]);
+  const before = useMemo(() => (compare?.frame.series ?? []).slice(0, COLOURED).map((s) => ({ name: `${nameOf(s)} ${compare!.name}`, values: s.values })), [compare]);
+  const limits = useMemo(() => (threshold ? [threshold, ...thresholds] : thresholds), [threshold, thresholds]);
 
   const start = millis(frame.start);
   const step = millis(frame.step);
@@ -90,12 +108,16 @@ export function TimeChart(props: TimeChartProps) {
       padding: [14, 32, 0, 0],
       cursor: { sync: { key: 'page' }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       legend: { show: false },
-      scales: { x: { time: true, range: () => [bounds.from / 1000, bounds.to / 1000] }, y: { range: (_u, min, m) => [Number.isFinite(min) && min < 0 ? min * 1.08 : 0, Math.max(max ?? 0, threshold ? threshold.value * 1.15 : 0, (Number.isFinite(m) && m > 0 ? m : 1) * 1.08)] } },
+      scales: { x: { time: true, range: () => [bounds.from / 1000, bounds.to / 1000] }, y: { range: (_u, min, m) => [Number.isFinite(min) && min < 0 ? min * 1.08 : 0, Math.max(max ?? 0, ...limits.map((t) => t.value * 1.15), (Number.isFinite(m) && m > 0 ? m : (max ?? 1)) * 1.08)] } },
       axes: [
         { ...axis, values: (_u, splits) => splits.map((s) => clock(s * 1000, zone).slice(0, bounds.to - bounds.from < 600_000 ? 8 : 5)), space: 84, size: 28 },
         { ...axis, values: (_u, splits) => splits.map((v) => withUnit(v, unit)), size: (_u, values) => 18 + 6.8 * Math.max(3, ...(values ?? []).map((v) => v.length)), space: 34 },
       ],
-      series: [{}, ...series.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? shade(s.rank) : 1, spanGaps: false, points: { show: false } }))],
+      series: [
+        {},
+        ...before.map((s): uPlot.Series => ({ label: s.name, stroke: css('--text-3'), width: 1, dash: [4, 4], spanGaps: false, points: { show: false } })),
+        ...drawn.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), ...(stack ? { fill: `${colour(s)}33` } : {}), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? shade(s.rank) : 1, spanGaps: false, points: { show: false } })),
+      ],
       hooks: {
         setSelect: [(u) => {
           if (u.select.width < 4) return;
@@ -104,50 +126,8 @@ export function TimeChart(props: TimeChartProps) {
           u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
           set({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
         }],
-        draw: [(u) => {
-          const ctx = u.ctx;
-          const ratio = devicePixelRatio;
-          ctx.save();
-          ctx.font = `${11 * ratio}px "Inter Variable", sans-serif`;
-          if (threshold) {
-            const y = u.valToPos(threshold.value, 'y', true);
-            ctx.strokeStyle = css('--crit');
-            ctx.setLineDash([6 * ratio, 4 * ratio]);
-            ctx.beginPath();
-            ctx.moveTo(u.bbox.left, y);
-            ctx.lineTo(u.bbox.left + u.bbox.width, y);
-            ctx.stroke();
-            ctx.fillStyle = css('--crit');
-            ctx.textAlign = 'left';
-            ctx.fillText(`${threshold.name} ${withUnit(threshold.value, unit)}`, u.bbox.left + 6 * ratio, y - 5 * ratio);
-          }
-          ctx.setLineDash([2 * ratio, 3 * ratio]);
-          let previous = -Infinity;
-          for (const m of markers) {
-            const x = u.valToPos(millis(m.time) / 1000, 'x', true);
-            if (x < u.bbox.left || x > u.bbox.left + u.bbox.width || x - previous < 8 * ratio) continue;
-            previous = x;
-            ctx.strokeStyle = ctx.fillStyle = css('--text-2');
-            ctx.beginPath();
-            ctx.moveTo(x, u.bbox.top);
-            ctx.lineTo(x, u.bbox.top + u.bbox.height);
-            ctx.stroke();
-            const flip = x > u.bbox.left + u.bbox.width * 0.85;
-            ctx.textAlign = flip ? 'right' : 'left';
-            ctx.fillText(`▼ ${m.title}`, x + (flip ? -4 : -4) * ratio, u.bbox.top - 3 * ratio);
-          }
-          ctx.setLineDash([]);
-          for (const p of points) {
-            const x = u.valToPos(p.time / 1000, 'x', true);
-            const y = u.valToPos(p.value, 'y', true);
-            if (x < u.bbox.left || x > u.bbox.left + u.bbox.width || y < u.bbox.top) continue;
-            ctx.fillStyle = p.error ? css('--crit') : css('--text-3');
-            ctx.beginPath();
-            ctx.arc(x, y, 2.6 * ratio, 0, Math.PI * 2);
-            ctx.fill();
-          }
-          ctx.restore();
-        }],
+        drawAxes: [(u) => drawBands(u, bands)],
+        draw: [(u) => drawMarks(u, { markers, thresholds: limits, points, unit })],
       },
     };
     const tip = document.createElement('div');
@@ -161,13 +141,13 @@ export function TimeChart(props: TimeChartProps) {
       head.textContent = `${clock(xs[i]! * 1000, zone)} ${zoneName(zone)}`;
       head.className = 'sub';
       tip.append(head);
-      for (const s of series.slice(0, COLOURED)) {
+      for (const s of [...series.slice(0, COLOURED).map((s) => ({ ...s, stroke: colour(s) })), ...before.map((s) => ({ ...s, stroke: css('--text-3') }))]) {
         const value = s.values[i];
         if (value === null || value === undefined) continue;
         const row = document.createElement('div');
         const swatch = document.createElement('span');
         swatch.className = 'sw';
-        swatch.style.background = colour(s);
+        swatch.style.background = s.stroke;
         const n = document.createElement('span');
         n.className = 'n';
         n.textContent = s.name;
@@ -183,7 +163,7 @@ export function TimeChart(props: TimeChartProps) {
       tip.style.right = right ? `${u.over.clientWidth - left + 24}px` : 'auto';
       tip.style.top = '12px';
     }];
-    const u = new uPlot(options, [xs, ...series.map((s) => s.values)] as uPlot.AlignedData, element);
+    const u = new uPlot(options, [xs, ...before.map((s) => xs.map((_, i) => s.values[i] ?? null)), ...drawn.map((s) => s.drawn)] as uPlot.AlignedData, element);
     element.append(tip);
     u.over.tabIndex = 0;
     u.over.setAttribute('role', 'img');
@@ -204,7 +184,9 @@ export function TimeChart(props: TimeChartProps) {
       let best: ChartPoint | null = null;
       let distance = 24 * 24;
       for (const p of points) {
-        const d = (u.valToPos(p.time / 1000, 'x') - cx) ** 2 + (u.valToPos(p.value, 'y') - cy) ** 2;
+        const at = pointAt(u, p, false);
+        if (!at) continue;
+        const d = (at.x - cx) ** 2 + (at.y - cy) ** 2;
         if (d < distance) { distance = d; best = p; }
       }
       if (best) onPoint(best);
@@ -221,7 +203,7 @@ export function TimeChart(props: TimeChartProps) {
       u.destroy();
       tip.remove();
     };
-  }, [series, scheme, zone, unit, height, markers, threshold, points, onPoint, isolated, table, shades, errorSeries, start, step, length, title, set, max, bounds.from, bounds.to]);
+  }, [series, drawn, before, scheme, zone, unit, height, markers, limits, bands, stack, points, onPoint, isolated, table, shades, errorSeries, start, step, length, title, set, max, bounds.from, bounds.to]);
 
   const rest = series.slice(COLOURED);
   const restMax = Math.max(0, ...rest.map((s) => s.last ?? 0));
@@ -250,13 +232,14 @@ export function TimeChart(props: TimeChartProps) {
       ) : (
         <div className="chart" ref={host} style={{ minHeight: height }} />
       )}
-      <div className="legend">
+      <div className="legend" hidden={!legend}>
         {series.slice(0, COLOURED).map((s) => (
           <button key={s.name} type="button" aria-pressed={isolated === s.name} onClick={() => setIsolated(isolated === s.name ? null : s.name)}>
             <span className="sw" style={{ background: errorSeries === s.name ? 'var(--crit)' : shades ? 'var(--s1)' : `var(--s${s.rank + 1})`, opacity: shades ? shade(s.rank) : 1 }} />
             {s.name} <span className="num">{withUnit(s.last, unit)}</span>
           </button>
         ))}
+        {before.length ? <span><span className="sw dashed" /> {compare!.name}</span> : null}
         {rest.length ? <span><span className="sw" style={{ background: 'var(--s-rest)', display: 'inline-block' }} /> {rest.length} others, none above {withUnit(restMax, unit)}</span> : null}
       </div>
       <div className="sr" aria-live="polite">{spoken}</div>

@@ -270,6 +270,14 @@ fn finish(gathered: Gathered<'_>) -> Section {
     Section { title: gathered.title, html: rendered, steps: gathered.steps, text: gathered.text }
 }
 
+/// Markdown as HTML, by the same rules as in runbooks.
+pub fn markdown_html(text: &str) -> String {
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut rendered = String::new();
+    html::push_html(&mut rendered, Parser::new_ext(text, options).filter_map(sanitised));
+    rendered
+}
+
 /// Raw HTML becomes text, images become their description, links lead only to web, mail and own pages.
 fn sanitised(event: Event<'_>) -> Option<Event<'_>> {
     let safe = |url: &str| {

@@ -13,6 +13,7 @@ use skopos_storage::{Expect, JournalQuery, StateError, StateWrite};
 
 use super::params::RangeParams;
 use crate::app::App;
+use crate::dashboards::templates::Change;
 use crate::http::{ApiError, ApiResult};
 use crate::time_arg::parse_time;
 
@@ -35,13 +36,18 @@ impl Marker {
     pub fn time_nanos(&self) -> i64 {
         self.time.parse().unwrap_or(0)
     }
+
+    /// The change it marks.
+    pub fn change(&self) -> Change {
+        Change { time: self.time_nanos(), title: self.title.clone(), service: self.service.clone() }
+    }
 }
 
 const KINDS: [&str; 7] = ["deploy", "rollback", "flag", "config", "scale", "migration", "note"];
 /// Kind of the journal's entries and of the documents that know their keys.
 const EVENT: &str = "event";
 /// A posted deploy and one seen in the telemetry within this are the same (10 minutes, nanoseconds).
-const SAME_DEPLOY: i64 = 600_000_000_000;
+pub const SAME_DEPLOY: i64 = 600_000_000_000;
 /// Most events of an answer.
 const EVENTS_MAX: usize = 2_000;
 

@@ -12,11 +12,12 @@ use skopos_reliability::slo::Slo;
 
 use super::{FINDINGS, USAGE, say};
 use crate::config::{self, Problem};
+use crate::dashboards;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Files are told apart by their content: Markdown is a runbook, `apiVersion: openslo/…` an SLO, `groups:`
-a rule file, anything else a configuration (whose globs are followed). Give runbooks together with the
+a rule file, `kind: Dashboard` a dashboard, anything else a configuration (whose globs are followed). Give runbooks together with the
 rules that name them.
 
 Exit code: 0 fine (warnings allowed unless --strict), 1 findings, 2 a file cannot be read.
@@ -26,7 +27,7 @@ Examples:
   skopos check rules/*.yml slos/*.yaml runbooks/*.md
   skopos check --native alerts.yml     (owner, impact, runbook are demanded of paging rules)")]
 pub(crate) struct CheckArgs {
-    /// Rule files, SLOs, runbooks, configurations.
+    /// Rule files, SLOs, runbooks, dashboards, configurations.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Rule files are our own, not imported: a paging rule without owner, impact or runbook is an error.
@@ -53,10 +54,16 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let mut count = [0usize; 4];
+    let mut count = [0usize; 5];
     let mut inputs: Vec<InputFile> = Vec::new();
     for (path, text) in texts {
         let name = path.display().to_string();
+        if !name.ends_with(".md") && dashboards::is_dashboard(&text) {
+            let (dashboard, findings) = dashboards::parse(&name, &text);
+            count[4] += usize::from(dashboard.is_some());
+            problems.extend(findings.into_iter().map(Problem::from));
+            continue;
+        }
         match detect_kind(&name, &text) {
             Some(FileKind::PrometheusRules) if args.native => inputs.push(InputFile { path: name, text, kind: FileKind::NativeRules }),
             Some(kind) => inputs.push(InputFile { path: name, text, kind }),
@@ -65,6 +72,7 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
                 match config::load(Some(path), 0, 1) {
                     Ok(loaded) => {
                         add(&mut count, &loaded.engine.runbooks, &loaded.engine.slos, &loaded.engine.groups);
+                        count[4] += loaded.dashboards.len();
                         problems.extend(loaded.problems);
                     }
                     Err(more) => problems.extend(more),
@@ -83,10 +91,11 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             say(problem);
         }
         say(format!(
-            "{} runbooks, {} SLOs, {} rules, {} configurations: {errors} errors, {} warnings",
+            "{} runbooks, {} SLOs, {} rules, {} dashboards, {} configurations: {errors} errors, {} warnings",
             count[0],
             count[1],
             count[2],
+            count[4],
             count[3],
             problems.len() - errors
         ));
@@ -101,7 +110,7 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Counts what is sound: runbooks, SLOs, rules.
-fn add(count: &mut [usize; 4], runbooks: &[Runbook], slos: &[Slo], groups: &[RuleGroup]) {
+fn add(count: &mut [usize; 5], runbooks: &[Runbook], slos: &[Slo], groups: &[RuleGroup]) {
     count[0] += runbooks.len();
     count[1] += slos.len();
     count[2] += groups.iter().map(|g| g.rules.len()).sum::<usize>();

@@ -24,6 +24,8 @@ pub struct ConfigFile {
     pub slo_files: Vec<String>,
     /// Globs of runbooks (Markdown with front matter).
     pub runbook_files: Vec<String>,
+    /// Globs of dashboards (YAML or JSON, a subset of Perses' document).
+    pub dashboard_files: Vec<String>,
     /// Seconds between evaluations of rule groups that state no interval of their own.
     pub evaluation_interval_seconds: u64,
     /// `default`: imported rules that break the page contract are flagged. `strict`: they are refused too.
@@ -56,6 +58,7 @@ impl Default for ConfigFile {
             native_rule_files: Vec::new(),
             slo_files: Vec::new(),
             runbook_files: Vec::new(),
+            dashboard_files: Vec::new(),
             evaluation_interval_seconds: 15,
             page_contract: PageContract::default(),
             notify: NotifyConfig::default(),

@@ -11,6 +11,7 @@ use skopos_reliability::engine::EngineConfig;
 use skopos_reliability::runbooks::Actions;
 
 use super::file::{ActionConfig, ConfigFile, PageContract, read_token};
+use crate::dashboards::{self, document::Dashboard};
 use crate::probes::{PROBES_MAX, Probe, Snippet};
 
 /// A configuration in force.
@@ -32,6 +33,8 @@ pub struct Loaded {
     pub probes: Vec<Probe>,
     /// How OTLP metrics become series: the file's section, or the defaults where that contradicts itself.
     pub otlp: OtlpOptions,
+    /// Files of dashboards and what they hold.
+    pub dashboards: Vec<(String, Dashboard)>,
 }
 
 /// Something wrong in a configuration file.
@@ -216,9 +219,21 @@ fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> 
             OtlpOptions::default()
         }
     };
+    let mut dashboards: Vec<(String, Dashboard)> = Vec::new();
+    for (path, text) in each(&file.dashboard_files, "dashboard_files", &mut problems) {
+        let (dashboard, findings) = dashboards::parse(&path, &text);
+        problems.extend(findings.into_iter().map(Problem::from));
+        let Some(dashboard) = dashboard else { continue };
+        match dashboards.iter().find(|(_, known)| known.metadata.name == dashboard.metadata.name) {
+            Some((first, known)) => {
+                problems.push(Problem::whole(&path, format!("metadata.name: {:?} is taken by {first}", known.metadata.name)));
+            }
+            None => dashboards.push((path, dashboard)),
+        }
+    }
     let (routing, findings) = file.notify.compile(&name);
     problems.extend(findings.into_iter().map(Problem::from));
-    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, probes, otlp, file, path, version, loaded: now, problems }
+    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, probes, otlp, dashboards, file, path, version, loaded: now, problems }
 }
 
 /// What is probed, each instance once for each question.
@@ -331,6 +346,22 @@ mod tests {
         std::fs::write(folder.path().join("a.key"), "secret\n").unwrap();
         assert_eq!(load(Some(&path), 0, 1).unwrap().problems, []);
         assert_eq!(read_token(&folder.path().join("a.key")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn dashboards_are_read_and_their_faults_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let sound = include_str!("../dashboards/testdata/checkout.yaml");
+        write("a.yaml", sound);
+        write("b.yaml", sound);
+        write("c.yaml", &sound.replace("name: checkout\n", "name: other\n").replace("kind: StatChart", "kind: StatChrt"));
+        write("skopos.yml", "dashboard_files: ['*.yaml']");
+        let loaded = load(Some(&folder.path().join("skopos.yml")), 0, 1).unwrap();
+        assert_eq!(loaded.dashboards.len(), 1);
+        let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+        assert!(problems.iter().any(|p| p.contains("b.yaml") && p.contains("is taken by")), "{problems:?}");
+        assert!(problems.iter().any(|p| p.contains("c.yaml:") && p.contains("did you mean `StatChart`")), "{problems:?}");
     }
 
     #[test]

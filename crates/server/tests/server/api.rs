@@ -184,6 +184,40 @@ fn answers_have_the_form_that_is_described() {
     full.get("/v1/services/{name}", "/v1/services/shop");
     full.get("/v1/services/{name}/golden", "/v1/services/shop/golden");
     full.get("/v1/capacity/{service}", "/v1/capacity/shop");
+    let metrics = full.get("/v1/metrics", "/v1/metrics?service=shop&sort=series");
+    assert!(
+        metrics["metrics"].as_array().is_some_and(|m| m.iter().any(|m| m["name"] == "http_requests_total" && m["type"] == "counter")),
+        "{metrics}"
+    );
+    let metric = full.get("/v1/metrics/{name}", "/v1/metrics/http_requests_total");
+    assert_eq!(
+        metric["labels"].as_array().and_then(|l| l.iter().find(|l| l["name"] == "http_route")).map(|l| l["values"][0].clone()),
+        Some(json!(["/orders", 1]))
+    );
+    let explained = full.get("/v1/promql/explain", "/v1/promql/explain?query=sum(rate(http_requests_total%5B1m%5D))&from=-5m");
+    assert_eq!(explained["reads"][0]["selector"], "http_requests_total");
+    assert_eq!(explained["reads"][0]["samples"], 18, "{explained}");
+    eventually("the counters of spans", || (full.server.get("/v1/dashboards/golden-signals").status == 200).then_some(()));
+    full.get("/v1/dashboards/{name}", "/v1/dashboards/golden-signals");
+    full.get("/v1/dashboards/{name}/view", "/v1/dashboards/golden-signals/view");
+    for panel in ["traffic", "traffic-by-service", "slowest-operations-p99", "latency-all-requests", "errors-in-logs"] {
+        full.get("/v1/dashboards/{name}/panels/{panel}", &format!("/v1/dashboards/golden-signals/panels/{panel}"));
+    }
+    let key = format!("Bearer {}", full.server.key());
+    let document = full.server.get("/v1/dashboards/golden-signals").expect(200).json()["document"].to_string();
+    for _ in 0..2 {
+        let stored = crate::http::request(&full.server.http, "PUT", "/v1/dashboards/golden-signals", &[("authorization", &key)], document.as_bytes());
+        full.compare("/v1/dashboards/{name}", "put", 200, &stored.unwrap().expect(200).json());
+    }
+    full.get("/v1/dashboards/{name}/versions", "/v1/dashboards/golden-signals/versions");
+    full.get("/v1/dashboards/{name}/diff", "/v1/dashboards/golden-signals/diff?before=1&after=2");
+    full.post("/v1/dashboards/{name}/restore", "/v1/dashboards/golden-signals/restore", &json!({"version": 1}), 200);
+    full.post(
+        "/v1/dashboards/import",
+        "/v1/dashboards/import",
+        &json!({"title": "a", "panels": [{"type": "text", "title": "t"}, {"type": "news"}]}),
+        200,
+    );
     full.post("/v1/sql", "/v1/sql", &json!({"query": "SELECT body, time FROM logs"}), 200);
     full.post("/v1/admin/flush", "/v1/admin/flush", &json!({}), 200);
     full.post("/v1/admin/reload", "/v1/admin/reload", &json!({}), 200);
@@ -191,7 +225,7 @@ fn answers_have_the_form_that_is_described() {
     full.compare("/v1/logs/json", "post", 200, &lines);
     // All the rest that needs nothing to be asked for.
     for (path, item) in full.document["paths"].as_object().unwrap() {
-        if item.get("get").is_some() && !path.contains('{') && !matches!(path.as_str(), "/v1/openapi.json" | "/v1/correlate") {
+        if item.get("get").is_some() && !path.contains('{') && !matches!(path.as_str(), "/v1/openapi.json" | "/v1/correlate" | "/v1/promql/explain") {
             full.get(path, path);
         }
     }
@@ -209,6 +243,9 @@ fn errors_have_the_form_that_is_described() {
     refused("/v1/traces/{id}", &format!("/v1/traces/{}", "0".repeat(31) + "1"), 404);
     refused("/v1/slos/{id}", "/v1/slos/none", 404);
     refused("/v1/correlate", "/v1/correlate", 400);
+    refused("/v1/metrics/{name}", "/v1/metrics/none", 404);
+    refused("/v1/metrics", "/v1/metrics?sort=colour", 400);
+    refused("/v1/promql/explain", "/v1/promql/explain?query=sum(", 400);
     let answer = full.server.post("/v1/events", &[JSON], b"{}").expect(401).json();
     full.compare("/v1/events", "post", 401, &answer);
 }

@@ -2,12 +2,13 @@
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
-import { lintKeymap } from '@codemirror/lint';
+import { lintKeymap, setDiagnostics } from '@codemirror/lint';
 import { EditorState, Prec } from '@codemirror/state';
 import { EditorView, keymap, placeholder } from '@codemirror/view';
 import { PromQLExtension } from '@prometheus-io/codemirror-promql';
 import { tags } from '@lezer/highlight';
 import { useEffect, useRef } from 'react';
+import { charAt } from '../../lib/metrics';
 
 const highlight = HighlightStyle.define([
   { tag: tags.keyword, color: 'var(--syn-kw)' },
@@ -19,7 +20,10 @@ const highlight = HighlightStyle.define([
   { tag: tags.comment, color: 'var(--text-3)' },
 ]);
 
-export default function Editor({ value, onChange, onRun }: { value: string; onChange: (value: string) => void; onRun: () => void }) {
+/** What the server found wrong, in bytes of the query. */
+export interface Fault { start: number; end: number; message: string }
+
+export default function Editor({ value, onChange, onRun, fault }: { value: string; onChange: (value: string) => void; onRun: () => void; fault: Fault | null }) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
   const latest = useRef({ onChange, onRun });
@@ -50,5 +54,13 @@ export default function Editor({ value, onChange, onRun }: { value: string; onCh
     const editor = view.current;
     if (editor && editor.state.doc.toString() !== value) editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: value } });
   }, [value]);
+  useEffect(() => {
+    const editor = view.current;
+    if (!editor || !fault) return;
+    const text = editor.state.doc.toString();
+    const from = Math.min(charAt(text, fault.start), Math.max(0, text.length - 1));
+    const to = Math.min(text.length, Math.max(from + 1, charAt(text, fault.end)));
+    editor.dispatch(setDiagnostics(editor.state, text ? [{ from, to, severity: 'error', message: fault.message }] : []));
+  }, [fault, value]);
   return <div className="cm-box" ref={host} />;
 }

@@ -1,90 +1,66 @@
 /** Metrics: how does this number behave? */
 import { Button } from '@mantine/core';
-import { useNavigate, useSearch } from '@tanstack/react-router';
-import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from 'react';
-import { useRanged } from '../../api/hooks';
+import { useSearch } from '@tanstack/react-router';
+import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
 import { CallError } from '../../api/client';
-import { TimeChart, type ChartPoint } from '../../charts/TimeChart';
-import { usePreferences, useRange, useSetSearch } from '../../app/context';
-import { Async, ErrorBox } from '../../components/Async';
-import { Cost } from '../../components/Cost';
-import { unitOf, withUnit } from '../../lib/format';
-import { matrixFrame, promRange, stepFor, type PromMatrix } from '../../lib/prom';
-import { rangeText, zoneName } from '../../lib/time';
-import { Browser } from './Browser';
+import { useRanged } from '../../api/hooks';
+import { useRange, useSetSearch } from '../../app/context';
+import { promRange, type PromMatrix } from '../../lib/prom';
+import { Browser, type Narrow } from './Browser';
+import { Explorer, type ExplorerSearch } from './Explorer';
+import { Result } from './Result';
 
 const Editor = lazy(() => import('./Editor'));
 
-interface Exemplars { data: { seriesLabels: Record<string, string>; exemplars: { labels: Record<string, string>; value: string; timestamp: number }[] }[] }
+type Search = Partial<ExplorerSearch> & Narrow & { expr?: string; mode?: string };
 
 export default function MetricsPage() {
-  const search = useSearch({ strict: false }) as { expr?: string; tab?: string };
+  const search = useSearch({ strict: false }) as Search;
   const set = useSetSearch();
-  const expr = search.expr ?? '';
-  const [text, setText] = useState(expr);
-  useEffect(() => setText(expr), [expr]);
-  useEffect(() => { document.title = 'Metrics · Skopos'; }, []);
-  const run = (value: string) => set({ expr: value.trim() || undefined });
+  useEffect(() => { document.title = `${search.metric ?? 'Metrics'} · Skopos`; }, [search.metric]);
+  const editing = search.mode === 'promql' || (search.expr !== undefined && !search.metric);
+  const explore = (metric: string) => set({ metric, expr: undefined, mode: undefined, by: undefined, agg: undefined, match: undefined, tab: undefined });
   return (
     <>
-      <div className="page-h"><h1>Metrics</h1></div>
+      <div className="page-h">
+        <h1>Metrics</h1>
+        <div className="segmented" role="group" aria-label="How to ask">
+          <button type="button" aria-pressed={!editing} onClick={() => set({ mode: undefined, expr: undefined })}>Explore</button>
+          <button type="button" aria-pressed={editing} onClick={() => set({ mode: 'promql' })}>PromQL</button>
+        </div>
+      </div>
       <div className="metrics-grid">
-        <aside className="panel" aria-label="Metric browser"><Browser onPick={run} current={expr} /></aside>
-        <div>
-          <div className="query-box panel editor">
-            <Suspense fallback={<textarea className="input mono" data-query aria-label="PromQL" value={text} onChange={(e) => setText(e.target.value)} />}>
-              <Editor value={text} onChange={setText} onRun={() => run(text)} />
-            </Suspense>
-            <Button size="compact-sm" onClick={() => run(text)}>Run</Button>
-          </div>
-          {expr ? <Result expr={expr} table={search.tab === 'table'} onTab={(t) => set({ tab: t })} /> : <div className="empty-page"><p>Pick a metric on the left, or write PromQL.</p></div>}
+        <aside className="panel" aria-label="Metric browser">
+          <Browser current={search.metric ?? ''} narrow={{ service: search.service, type: search.type, unit: search.unit, owner: search.owner, sort: search.sort }} onNarrow={(next) => set({ ...next }, true)} onPick={explore} />
+        </aside>
+        <div className="metric-main">
+          {editing ? <Asking expr={search.expr ?? ''} tab={search.tab} compareOn={search.cmp !== undefined} />
+            : search.metric ? <Explorer search={search as ExplorerSearch} set={(next) => set({ ...next })} onEdit={(expr) => set({ expr, mode: 'promql', tab: undefined })} />
+            : <div className="empty-page"><p>Pick a metric: it is shown as its type asks for, and broken down by any of its labels. Or <button type="button" className="link-button" onClick={() => set({ mode: 'promql' })}>write PromQL</button>.</p></div>}
         </div>
       </div>
     </>
   );
 }
 
-function Result({ expr, table, onTab }: { expr: string; table: boolean; onTab: (tab: string | undefined) => void }) {
+function Asking({ expr, tab, compareOn }: { expr: string; tab: string | undefined; compareOn: boolean }) {
+  const set = useSetSearch();
   const { bounds } = useRange();
-  const { zone } = usePreferences();
-  const navigate = useNavigate();
-  const range = promRange(expr, bounds);
-  const answer = useRanged<PromMatrix>('/api/v1/query_range', range);
-  const exemplars = useRanged<Exemplars>('/api/v1/query_exemplars', { query: expr, start: range.start, end: range.end });
-  const unit = unitOf(expr);
-  const points = useMemo<ChartPoint[]>(() => (exemplars.data?.data ?? []).flatMap((s) => s.exemplars).filter((e) => e.labels.trace_id).slice(0, 300).map((e) => ({ time: e.timestamp * 1000, value: Number(e.value), label: e.labels.trace_id! })), [exemplars.data]);
-  const open = useCallback((p: ChartPoint) => void navigate({ to: `/traces/${p.label}` as never, search: ((s: Record<string, unknown>) => ({ env: s.env, from: s.from, to: s.to })) as never }), [navigate]);
-  const at = answer.error instanceof CallError ? answer.error.at : undefined;
-  if (answer.isError && !answer.isPlaceholderData) {
-    return (
-      <div>
-        {at ? <pre className="code">{expr}{'\n'}{' '.repeat(at.start)}{'~'.repeat(Math.max(1, at.end - at.start))}</pre> : null}
-        <ErrorBox error={answer.error} onRetry={() => void answer.refetch()} />
-      </div>
-    );
-  }
-  const first = points[0];
+  const [text, setText] = useState(expr);
+  useEffect(() => setText(expr), [expr]);
+  const answer = useRanged<PromMatrix>('/api/v1/query_range', promRange(expr, bounds), expr !== '');
+  const run = (value: string) => (value.trim() === expr ? void answer.refetch() : set({ expr: value.trim() || undefined, metric: undefined, mode: 'promql' }));
+  // The mark belongs to the query that was run; it goes with the first change.
+  const fault = useMemo(() => (answer.error instanceof CallError && answer.error.at && text.trim() === expr ? { ...answer.error.at, message: answer.error.message } : null), [answer.error, text, expr]);
   return (
-    <Async query={answer} skeleton={8}>
-      {(data) => {
-        const frame = matrixFrame(data, bounds);
-        const latencyPoints = unit === 'seconds' ? points : [];
-        return (
-          <>
-            {[...(data.warnings ?? []), ...(data.infos ?? [])].map((w) => <div key={w} className="strip">▲ {w}</div>)}
-            <TimeChart title={expr.length > 80 ? `${expr.slice(0, 80)}…` : expr} sub={`${data.data.result.length} series, step ${stepFor(bounds)} s`} unit={unit} frame={frame} height={280} points={latencyPoints} onPoint={open}
-              actions={<>{first ? <button type="button" className="link-button" data-testid="exemplar" onClick={() => open(first)}>Exemplar trace</button> : null} <button type="button" className="link-button" onClick={() => onTab(table ? undefined : 'table')}>{table ? 'Hide values' : 'Latest values'}</button></>} />
-            <div className="foot">{rangeText(bounds.from, bounds.to, zone)} {zoneName(zone)} · <Cost stats={data.data.stats} /></div>
-            {table ? (
-              <section className="panel">
-                <table className="dense rows"><thead><tr><th>series</th><th className="r">latest</th></tr></thead><tbody>
-                  {data.data.result.slice(0, 500).map((r, i) => <tr key={i}><td className="mono">{Object.entries(r.metric).map(([k, v]) => (k === '__name__' ? v : `${k}=${v}`)).join(' ')}</td><td className="r num">{withUnit(Number(r.values?.[r.values.length - 1]?.[1] ?? NaN), unit)}</td></tr>)}
-                </tbody></table>
-              </section>
-            ) : null}
-          </>
-        );
-      }}
-    </Async>
+    <>
+      <div className="query-box panel editor">
+        <Suspense fallback={<textarea className="input mono" data-query aria-label="PromQL" value={text} onChange={(e) => setText(e.target.value)} />}>
+          <Editor value={text} onChange={setText} onRun={() => run(text)} fault={fault} />
+        </Suspense>
+        <Button size="compact-sm" onClick={() => run(text)}>Run</Button>
+      </div>
+      {expr ? <Result expr={expr} answer={answer} tab={tab} compareOn={compareOn} set={(next) => set({ ...next })} /> : <div className="empty-page"><p>Write PromQL: names, labels, values and functions are completed as you type; <kbd>Ctrl</kbd> <kbd>↵</kbd> runs.</p></div>}
+    </>
   );
 }
