@@ -23,6 +23,7 @@ mod mixed;
 mod notes;
 mod output;
 mod parse;
+pub mod series_notation;
 mod sum;
 #[cfg(test)]
 mod tests;

@@ -2,11 +2,13 @@
 //!
 //! Knows nothing of queries, receivers or time: result and moment are arguments.
 
+mod elements;
 mod evaluate;
 mod fingerprint;
 mod restore;
 mod state;
 
+pub use elements::elements;
 pub(crate) use evaluate::generator_url;
 pub use evaluate::{EvalContext, Evaluation, evaluate_alerts, evaluate_recording};
 pub use fingerprint::fingerprint;

@@ -5,6 +5,7 @@
 
 mod report;
 mod scenario;
+mod span;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use report::{DrillHop, DrillOutcome, DrillReport};
 pub use scenario::{Hop, HopKind, SCENARIOS, Scenario, scenario};
+pub use span::{DrillScope, DrillSpan};
 
 /// What has to be done for a drill to go on. Repeated at every tick until its hop is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

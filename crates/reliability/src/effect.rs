@@ -93,11 +93,14 @@ pub enum DocumentKind {
     Run,
     /// Report of a drill.
     Drill,
+    /// Time of a drill, which the error budget leaves out.
+    DrillSpan,
 }
 
 impl DocumentKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [Self::RuleState, Self::NotifyGroup, Self::NotifyLog, Self::Delivery, Self::SloCount, Self::Run, Self::Drill];
+    pub const ALL: [Self; 8] =
+        [Self::RuleState, Self::NotifyGroup, Self::NotifyLog, Self::Delivery, Self::SloCount, Self::Run, Self::Drill, Self::DrillSpan];
 
     /// Name in the store.
     pub fn as_str(self) -> &'static str {
@@ -109,6 +112,7 @@ impl DocumentKind {
             Self::SloCount => "slo_count",
             Self::Run => "run",
             Self::Drill => "drill",
+            Self::DrillSpan => "drill_span",
         }
     }
 
@@ -152,4 +156,7 @@ pub struct JournalEntry {
     pub service: Option<String>,
     /// A sentence for people.
     pub text: String,
+    /// Drill it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! Ties it together: events in, effects out. The server calls [`Engine::step`] from one place and performs the
 //! effects in order; that is all the concurrency there is to reason about.
 
+pub(crate) mod drills;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,9 @@ use crate::alerting::{
     AlertPhase, AlertUpdate, EvalContext, EvalSample, Evaluation, RuleHealth, RuleState, Transition, evaluate_alerts, evaluate_recording,
     fingerprint, restore_alerts,
 };
+use crate::drill::{DrillScope, DrillSpan};
 use crate::effect::{Document, DocumentKind, Effect, Evaluate, JournalEntry, QueryId};
+use crate::notify::DRILL_LABEL;
 use crate::notify::{Dispatcher, Routing};
 use crate::rules::{Rule, RuleGroup, RuleKind, RuleSource};
 use crate::runbooks::{Actions, Run, Runbook, StepOutcome};
@@ -110,6 +113,18 @@ pub enum Event {
         /// What came of it.
         outcome: StepOutcome,
     },
+    /// A drill is about to put its fault in place.
+    DrillBegan {
+        /// Drill.
+        id: String,
+        /// What it breaks.
+        scope: DrillScope,
+    },
+    /// A drill took its fault back.
+    DrillEnded {
+        /// Drill.
+        id: String,
+    },
 }
 
 /// A group of rules and where its evaluation stands.
@@ -166,6 +181,7 @@ pub struct Engine {
     pub(crate) runbooks: Vec<Runbook>,
     pub(crate) actions: Actions,
     pub(crate) runs: BTreeMap<String, Run>,
+    drills: BTreeMap<String, DrillSpan>,
     orphan_counts: BTreeMap<String, SloCounts>,
     restored_at: Option<i64>,
 }
@@ -183,6 +199,7 @@ impl Engine {
             runbooks: Vec::new(),
             actions: Actions::default(),
             runs: BTreeMap::new(),
+            drills: BTreeMap::new(),
             orphan_counts: BTreeMap::new(),
             restored_at: None,
         }
@@ -220,6 +237,10 @@ impl Engine {
                 let run: Run = serde_json::from_value(document.json.clone())?;
                 self.runs.insert(run.id.clone(), run);
             }
+            DocumentKind::DrillSpan => {
+                self.drills.insert(document.key.clone(), serde_json::from_value(document.json.clone())?);
+            }
+            // The server's, who plays them.
             DocumentKind::Drill => {}
         }
         Ok(())
@@ -254,11 +275,15 @@ impl Engine {
                 self.dispatcher.failed(&delivery, &error, retry, retry_after_ms, now, &mut effects)
             }
             Event::StepFinished { run, step, outcome } => self.step_finished(&run, &step, outcome, now, &mut effects),
+            Event::DrillBegan { id, scope } => self.drill_began(&id, scope, now, &mut effects),
+            Event::DrillEnded { id } => self.drill_ended(&id, now, &mut effects),
         }
         self.expire_steps(now, &mut effects);
         self.begin_due(now, &mut effects);
         self.count_due(now, &mut effects);
         self.dispatcher.tick(now, &mut effects);
+        self.settle_drills(now, &mut effects);
+        self.mark_journal(&mut effects);
         effects
     }
 
@@ -271,7 +296,13 @@ impl Engine {
         });
         let counts = self.slos.iter().map(|s| s.counted_at.map_or(now, |at| at + self.options.slo_count_interval_ms));
         let steps = self.runs.values().filter_map(Run::next_deadline);
-        groups.chain(counts).chain(steps).chain(self.dispatcher.next_wakeup()).min().unwrap_or(now + interval)
+        groups
+            .chain(counts)
+            .chain(steps)
+            .chain(self.drills_wakeup().filter(|at| *at > now))
+            .chain(self.dispatcher.next_wakeup())
+            .min()
+            .unwrap_or(now + interval)
     }
 
     fn load(&mut self, config: EngineConfig, now: i64, effects: &mut Vec<Effect>) {
@@ -341,15 +372,17 @@ impl Engine {
         let series = state
             .written
             .iter()
-            .map(|labels| crate::alerting::SeriesSample { labels: labels.clone(), at: now, value: crate::alerting::STALE_NAN })
+            .map(|labels| crate::alerting::SeriesSample::number(labels.clone(), now, crate::alerting::STALE_NAN))
             .collect::<Vec<_>>();
         if !series.is_empty() {
             effects.push(Effect::WriteSeries(series));
         }
         for alert in state.alerts.values().filter(|a| a.phase == AlertPhase::Firing) {
+            let mut annotations = alert.annotations.clone();
+            annotations.extend(alert.drill.clone().map(|id| (DRILL_LABEL.to_owned(), id)));
             let update = AlertUpdate {
                 labels: alert.labels.clone(),
-                annotations: alert.annotations.clone(),
+                annotations,
                 starts_at: alert.fired_at.unwrap_or(alert.active_at),
                 ends_at: now,
                 resolved: true,
@@ -523,7 +556,21 @@ impl Engine {
                 return;
             }
         };
-        let Evaluation { series, transitions, updates } = evaluation;
+        let Evaluation { series, mut transitions, updates } = evaluation;
+        if !self.drills.is_empty() {
+            for t in transitions.iter_mut().filter(|t| t.drill.is_none()) {
+                t.drill = self.states.get(key).and_then(|s| s.alerts.get(&t.fingerprint)).and_then(|a| a.drill.clone());
+                if t.from.is_none() {
+                    t.drill = self.drill_of(rule, &t.labels).map(str::to_owned);
+                }
+            }
+        }
+        let Some(state) = self.states.get_mut(key) else { return };
+        for t in transitions.iter().filter(|t| t.from.is_none()) {
+            if let Some(alert) = state.alerts.get_mut(&t.fingerprint) {
+                alert.drill.clone_from(&t.drill);
+            }
+        }
         if !series.is_empty() {
             effects.push(Effect::WriteSeries(series));
         }
@@ -537,6 +584,9 @@ impl Engine {
         let runbook = page.and_then(|p| p.runbook.clone()).filter(|_| self.options.auto_verify);
         let fired: Vec<Labels> = transitions.into_iter().filter(|t| t.to == AlertPhase::Firing && runbook.is_some()).map(|t| t.labels).collect();
         for mut update in updates {
+            if let Some(drill) = state.alerts.values().find(|a| a.labels == update.labels).and_then(|a| a.drill.clone()) {
+                update.annotations.insert(DRILL_LABEL.to_owned(), drill);
+            }
             if let Some(id) = page.and_then(|p| p.runbook.as_deref()) {
                 update.annotations.insert("runbook_url".to_owned(), format!("{}/runbooks/{id}", self.options.external_url.trim_end_matches('/')));
             }
@@ -633,6 +683,11 @@ impl Engine {
         self.states.get(run.keys.get(rule)?)
     }
 
+    /// States of all rules, in the order of the groups; none for one that was never evaluated.
+    pub(crate) fn rule_states(&self) -> impl Iterator<Item = Option<&RuleState>> + '_ {
+        self.groups.iter().flat_map(|g| &g.keys).map(|key| self.states.get(key))
+    }
+
     /// How long the last evaluation of a group took, milliseconds.
     pub fn group_duration_ms(&self, group: &str) -> Option<i64> {
         self.groups.iter().find(|g| g.key == group).filter(|g| g.evaluated_at.is_some()).map(|g| g.duration_ms)
@@ -689,6 +744,7 @@ fn rule_failed(rule: &Rule, key: &str, error: &str, at: i64) -> Effect {
         reference: key.to_owned(),
         service: None,
         text: format!("rule {} failed: {error}", rule.name),
+        drill: None,
     })
 }
 
@@ -701,7 +757,12 @@ fn transition_entry(rule: &Rule, t: &Transition, alerts: &BTreeMap<u64, crate::a
         (Some(AlertPhase::Firing), AlertPhase::Inactive) => ("resolved", format!("{} is resolved", rule.name)),
         (_, AlertPhase::Inactive) => ("inactive", format!("{} is no longer pending", rule.name)),
     };
-    journal_text(&t.labels, kind, text, t.at)
+    let text = if t.drill.is_some() { format!("{}{text}", drills::PREFIX) } else { text };
+    let mut effect = journal_text(&t.labels, kind, text, t.at);
+    if let Effect::Journal(entry) = &mut effect {
+        entry.drill.clone_from(&t.drill);
+    }
+    effect
 }
 
 fn journal(name: &str, labels: &Labels, kind: &str, why: &str, at: i64) -> Effect {
@@ -716,6 +777,7 @@ fn journal_text(labels: &Labels, kind: &str, text: String, at: i64) -> Effect {
         reference: format!("{:016x}", fingerprint(labels)),
         service: labels.get("service").map(str::to_owned),
         text,
+        drill: None,
     })
 }
 

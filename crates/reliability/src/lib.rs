@@ -9,13 +9,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod alerting;
+pub mod backfill;
+pub mod backtest;
 pub mod check;
 pub mod config_error;
 pub mod drill;
 pub mod duration;
 pub mod effect;
 pub mod engine;
+pub mod memory;
 pub mod notify;
+mod overlay;
 pub mod promql;
 pub mod rules;
 pub mod runbooks;
@@ -23,5 +27,6 @@ pub mod runbooks;
 mod simulation;
 pub mod slo;
 pub mod template;
+pub mod unit_test;
 pub mod view;
 pub mod yaml;

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::template::Template;
 
 pub use contract::{PAGE_SEVERITIES, PageFacts, RunbookFacts, is_page, link_runbook, page_facts};
-pub use parse::parse_rules;
+pub use parse::{RuleOptions, parse_rules, parse_rules_with};
 
 /// Where a rule comes from: it decides whether the page contract refuses or flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -4,71 +4,20 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
-use skopos_model::{Exemplar, Labels, MetricMetadata};
-use skopos_query::QueryError;
+use skopos_model::Labels;
 use skopos_query::context::{QueryContext, QueryLimits};
-use skopos_query::metrics::{Matcher, Queryable, Select, Series};
 use skopos_query::promql;
 
-use crate::alerting::EvalSample;
+use crate::alerting::{EvalSample, elements};
 use crate::effect::{Document, DocumentKind, Effect, Evaluate, JournalEntry};
 use crate::engine::{Engine, EngineConfig, EngineOptions, Event};
+use crate::memory::Memory;
 use crate::runbooks::{Observation, RequestKind, StepOutcome};
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
-
-/// Samples in memory.
-#[derive(Default)]
-pub(crate) struct Memory(pub(crate) BTreeMap<Labels, (Vec<i64>, Vec<f64>)>);
-
-impl Memory {
-    pub(crate) fn append(&mut self, labels: &Labels, at: i64, value: f64) {
-        let series = self.0.entry(labels.clone()).or_default();
-        if series.0.last().is_none_or(|last| *last < at) {
-            series.0.push(at);
-            series.1.push(value);
-        }
-    }
-}
-
-impl Queryable for Memory {
-    fn select(&self, select: &Select<'_>, _ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
-        let mut all = Vec::new();
-        for (labels, (timestamps, values)) in &self.0 {
-            if select.matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or(""))) {
-                let (from, to) = (timestamps.partition_point(|t| *t < select.start), timestamps.partition_point(|t| *t <= select.end));
-                if from < to {
-                    all.push(Series {
-                        labels: Arc::new(labels.clone()),
-                        timestamps: timestamps[from..to].into(),
-                        values: values[from..to].to_vec(),
-                        ..Series::default()
-                    });
-                }
-            }
-        }
-        Ok(all)
-    }
-    fn series(&self, _: &[Vec<Matcher>], _: i64, _: i64, _: usize, _: &QueryContext) -> Result<Vec<Arc<Labels>>, QueryError> {
-        Ok(Vec::new())
-    }
-    fn label_names(&self, _: &[Vec<Matcher>], _: i64, _: i64, _: &QueryContext) -> Result<Vec<String>, QueryError> {
-        Ok(Vec::new())
-    }
-    fn label_values(&self, _: &str, _: &[Vec<Matcher>], _: i64, _: i64, _: &QueryContext) -> Result<Vec<String>, QueryError> {
-        Ok(Vec::new())
-    }
-    fn exemplars(&self, _: &[Vec<Matcher>], _: i64, _: i64, _: &QueryContext) -> Result<Vec<(Arc<Labels>, Vec<Exemplar>)>, QueryError> {
-        Ok(Vec::new())
-    }
-    fn metadata(&self, _: Option<&str>) -> Vec<MetricMetadata> {
-        Vec::new()
-    }
-}
 
 /// Error ratio and requests a second of Orders over time.
 pub(crate) type Traffic = Box<dyn Fn(i64) -> (f64, f64)>;
@@ -136,11 +85,7 @@ impl World {
         #[allow(clippy::disallowed_methods, reason = "a query context wants a start; nothing in the simulation times out")]
         let ctx = QueryContext::new(QueryLimits::default(), Instant::now());
         let output = promql::Engine::default().instant(&self.memory, &expr, at, &ctx).map_err(|e| e.to_string())?;
-        Ok(match output.value {
-            promql::Value::Vector(samples) => samples.into_iter().map(|s| EvalSample { labels: (*s.labels).clone(), value: s.value }).collect(),
-            promql::Value::Scalar { value, .. } => vec![EvalSample { labels: Labels::default(), value }],
-            _ => return Err("not a vector".to_owned()),
-        })
+        elements(output.value)
     }
 
     pub(crate) fn event(&mut self, event: Event) {
@@ -159,9 +104,7 @@ impl World {
                         queue.push_back(Event::Evaluated { id, result });
                     }
                     Effect::WriteSeries(samples) => {
-                        for s in samples {
-                            self.memory.append(&s.labels, s.at, s.value);
-                        }
+                        samples.iter().for_each(|s| self.memory.write(s));
                     }
                     Effect::Persist(d) => {
                         self.documents.insert((d.kind, d.key.clone()), d);

@@ -44,6 +44,8 @@ pub struct TemplateError {
     pub message: String,
     /// Byte in the template's text.
     pub at: usize,
+    /// Whether Prometheus would take it.
+    pub unsupported: bool,
 }
 
 /// A parsed template. One that did not parse renders as the error.

@@ -7,10 +7,12 @@ mod rule;
 mod runbook;
 mod slo;
 
+pub(crate) use prometheus::exponent;
+
 pub use alert::{AlertView, NotificationView, RuleRef};
 pub use rule::{RuleGroupView, RuleView};
 pub use runbook::{MissingRunbook, RunSummaryView, RunView, RunbookDetailView, RunbookSummaryView, StepResultView, StepView};
-pub use slo::{IndicatorView, SloSummaryView, SloView, WindowView};
+pub use slo::{IndicatorView, LeftOutView, SloSummaryView, SloView, WindowView};
 
 /// Unix milliseconds as Unix nanoseconds in decimal text.
 pub fn nanos(ms: i64) -> String {

@@ -145,7 +145,7 @@ pub fn documents(text: &str, out: &mut Findings) -> Vec<Node> {
                     node
                 }
                 Some(Frame::Map(at, anchor, entries, _)) => {
-                    let node = Node { at, value: Value::Map(entries) };
+                    let node = Node { at, value: Value::Map(merged(entries)) };
                     remember(&mut anchors, anchor, &node);
                     node
                 }
@@ -175,6 +175,24 @@ pub fn documents(text: &str, out: &mut Findings) -> Vec<Node> {
         }
     }
     documents
+}
+
+/// Follows YAML's merge key: `<<: *other` adds the entries of another mapping, or of several, that are not here.
+fn merged(mut entries: Vec<(String, At, Node)>) -> Vec<(String, At, Node)> {
+    let Some(place) = entries.iter().position(|(key, _, node)| key == "<<" && matches!(node.value, Value::Map(_) | Value::Seq(_))) else {
+        return entries;
+    };
+    let (_, _, from) = entries.remove(place);
+    let maps = match from.value {
+        Value::Seq(nodes) => nodes,
+        _ => vec![from],
+    };
+    for (key, at, node) in maps.into_iter().filter_map(|n| if let Value::Map(more) = n.value { Some(more) } else { None }).flatten() {
+        if !entries.iter().any(|(known, _, _)| *known == key) {
+            entries.push((key, at, node));
+        }
+    }
+    entries
 }
 
 fn remember(anchors: &mut Vec<(usize, Node)>, anchor: usize, node: &Node) {
@@ -377,6 +395,14 @@ mod tests {
         assert_eq!(docs[1].to_json(), serde_json::json!({"c": [1], "d": [1]}));
         let list = out.into_list();
         assert_eq!((list[0].line, list[0].column), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn merge_keys_add_what_is_not_there() {
+        let (docs, findings) = parse("a: &a {x: 1, y: 2}\nb: &b {z: 3}\nc: {y: 9, <<: *a}\nd: {<<: [*a, *b]}\n");
+        assert!(findings.is_empty(), "{findings:?}");
+        let json = docs[0].to_json();
+        assert_eq!((&json["c"], &json["d"]), (&serde_json::json!({"x": 1, "y": 9}), &serde_json::json!({"x": 1, "y": 2, "z": 3})));
     }
 
     #[test]

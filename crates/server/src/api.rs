@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod palette;
 pub mod params;
 pub mod prometheus;
+pub mod rules;
 pub mod runbooks;
 pub mod services;
 pub mod shapes;

@@ -114,8 +114,9 @@ const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
 pub struct Cost {
     /// Wall time in milliseconds.
     pub elapsed_ms: f64,
+    /// What was counted.
     #[serde(flatten)]
-    counts: StatsSnapshot,
+    pub counts: StatsSnapshot,
     /// Whether the answer was cut at a limit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
@@ -170,7 +171,11 @@ impl App {
         let inner = ctx.clone();
         let result = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work(&app, &inner)
+            let result = work(&app, &inner);
+            if matches!(result, Err(QueryError::Cancelled)) {
+                app.telemetry.queries_cancelled.fetch_add(1, Ordering::Relaxed);
+            }
+            result
         })
         .await
         .map_err(|e| ApiError::internal(format!("the query's thread failed: {e}")))?;

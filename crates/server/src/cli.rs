@@ -5,6 +5,7 @@ mod check;
 pub(crate) mod client;
 mod dashboards;
 mod drill;
+mod files;
 mod query;
 mod rules;
 mod runbook;
@@ -61,7 +62,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Runbook(args) => runbook::run(args).await,
         Command::Dashboards(args) => dashboards::run(args).await,
         Command::Agent(args) => agent::run(args).await,
-        Command::Rules(args) => rules::run(args),
+        Command::Rules(args) => rules::run(args).await,
     };
     result.unwrap_or_else(|error| {
         #[allow(clippy::print_stderr, reason = "the answer of a command")]

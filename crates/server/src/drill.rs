@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, json};
 use skopos_query::promql;
-use skopos_reliability::drill::{Drill, DrillAction, DrillObservation, DrillReport, SCENARIOS, Scenario, scenario};
+use skopos_reliability::drill::{Drill, DrillAction, DrillObservation, DrillReport, DrillScope, SCENARIOS, Scenario, scenario};
 use skopos_reliability::effect::DocumentKind;
+use skopos_reliability::engine::Event;
 use skopos_reliability::notify::DeliveryStatus;
 use skopos_reliability::runbooks::{RunRefusal, Verdict};
 use skopos_reliability::view::AlertView;
@@ -77,7 +78,12 @@ pub async fn resume(app: Arc<App>) {
         Ok(drills) => drills,
         Err(error) => return tracing::error!(%error, "drills of the former process could not be read"),
     };
-    for drill in drills.into_iter().filter(|d| !d.is_finished()) {
+    for drill in drills {
+        if drill.is_finished() {
+            // The former process may have ended between keeping the end and telling the engine; told twice is told once.
+            app.reliability.send(Event::DrillEnded { id: drill.id }).await;
+            continue;
+        }
         let Ok(permit) = Arc::clone(&app.drill_permit).acquire_owned().await else { return };
         tracing::warn!(id = drill.id, "a drill was under way when the former process ended; it goes on");
         play(Arc::clone(&app), drill, permit).await;
@@ -141,6 +147,7 @@ async fn play(app: Arc<App>, mut drill: Drill, _one_at_a_time: OwnedSemaphorePer
         tracing::error!(scenario = scenario.name, error, "the injected failure could not be removed");
     }
     save(&app, &drill).await;
+    app.reliability.send_and_wait(Event::DrillEnded { id: drill.id.clone() }).await;
     tracing::info!(id = drill.id, outcome = ?drill.report().outcome, "drill ended");
 }
 
@@ -148,10 +155,7 @@ async fn play(app: Arc<App>, mut drill: Drill, _one_at_a_time: OwnedSemaphorePer
 async fn look(app: &Arc<App>, drill: &Drill, s: &'static Scenario, action: DrillAction) -> Vec<DrillObservation> {
     let seen = match action {
         DrillAction::CheckBaseline => baseline(app, s).await,
-        DrillAction::Inject => set_flag(app, drill, s, true).await.map_err(|e| format!("the failure could not be injected: {e}")).map(|()| {
-            let evidence = format!("flag {} switched on: {}", s.flag, s.summary);
-            vec![DrillObservation::Injected { evidence }]
-        }),
+        DrillAction::Inject => inject(app, drill, s).await,
         DrillAction::Watch => Ok(watch(app, drill, s)),
         DrillAction::FindTrace => trace(app, drill, s).await,
         DrillAction::WatchRun => Ok(verified(app, drill, s).into_iter().collect()),
@@ -174,6 +178,15 @@ async fn baseline(app: &Arc<App>, s: &'static Scenario) -> Result<Vec<DrillObser
     let Some(value) = symptom(app, s).await? else { return Ok(Vec::new()) };
     let quiet = alerts(app, s).iter().all(|a| a.state == "resolved");
     Ok(vec![DrillObservation::Baseline { clean: quiet && value <= s.limit, evidence: below(value, s) }])
+}
+
+async fn inject(app: &Arc<App>, drill: &Drill, s: &Scenario) -> Result<Vec<DrillObservation>, String> {
+    // Known before anything breaks: the error budget leaves out what follows, and messages say that it is a drill.
+    let services = app.reliability.with_engine(|e| e.runbook(s.runbook).and_then(|r| r.service.clone())).into_iter().collect();
+    let scope = DrillScope { alert: s.alert.to_owned(), severity: s.severity.to_owned(), services, slos: Vec::new() };
+    app.reliability.send_and_wait(Event::DrillBegan { id: drill.id.clone(), scope }).await;
+    set_flag(app, drill, s, true).await.map_err(|e| format!("the failure could not be injected: {e}"))?;
+    Ok(vec![DrillObservation::Injected { evidence: format!("flag {} switched on: {}", s.flag, s.summary) }])
 }
 
 async fn set_flag(app: &Arc<App>, drill: &Drill, s: &Scenario, on: bool) -> Result<(), String> {

@@ -4,6 +4,7 @@
 //! effects are performed in order, and what has to survive is durable before anything is sent.
 
 pub(crate) mod actions;
+pub(crate) mod lookback;
 mod perform;
 mod runs;
 
@@ -118,11 +119,15 @@ impl Reliability {
 
     /// Puts the configuration in force; returns when it is.
     pub async fn configure(&self, app: &Arc<App>) {
-        let event = Event::Loaded(Box::new(app.config.get().engine.clone()));
-        let (done, in_force) = oneshot::channel();
+        self.send_and_wait(Event::Loaded(Box::new(app.config.get().engine.clone()))).await;
+    }
+
+    /// Hands an event to the engine; returns when its effects are performed and what it persists is durable.
+    pub async fn send_and_wait(&self, event: Event) {
+        let (done, performed) = oneshot::channel();
         if self.events.send(Letter { event, done: Some(done) }).await.is_ok() {
             // An error says that the server stops: then no rule matters any more.
-            let _ = in_force.await;
+            let _ = performed.await;
         }
     }
 

@@ -9,27 +9,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::{
     admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, health, logs, metrics, openapi, palette,
-    prometheus, runbooks, services, slos, sql, status, tempo, traces,
+    prometheus, rules, runbooks, services, slos, sql, status, tempo, traces,
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, rejection, request_log, ui};
 use crate::ingest::{grpc, json_lines, otlp_http, remote_write};
-
-fn prometheus_api() -> Router<Arc<App>> {
-    Router::new()
-        .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
-        .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
-        .route("/api/v1/query_exemplars", get(prometheus::query_exemplars).post(prometheus::query_exemplars))
-        .route("/api/v1/labels", get(prometheus::labels).post(prometheus::labels))
-        .route("/api/v1/label/{name}/values", get(prometheus::label_values))
-        .route("/api/v1/series", get(prometheus::series).post(prometheus::series))
-        .route("/api/v1/metadata", get(prometheus::metadata))
-        .route("/api/v1/format_query", get(prometheus::format_query).post(prometheus::format_query))
-        .route("/api/v1/rules", get(prometheus::rules))
-        .route("/api/v1/alerts", get(prometheus::alerts))
-        .route("/api/v1/targets", get(prometheus::targets))
-        .route("/api/v1/status/buildinfo", get(prometheus::buildinfo))
-}
 
 fn tempo_api() -> Router<Arc<App>> {
     Router::new().route("/api/traces/{id}", get(tempo::trace)).route("/api/v2/traces/{id}", get(tempo::trace_v2)).route("/api/echo", get(tempo::echo))
@@ -62,6 +46,8 @@ fn own_api() -> Router<Arc<App>> {
         .route("/v1/alerts", get(alerts::list))
         .route("/v1/alerts/{fingerprint}", get(alerts::one))
         .route("/v1/rules", get(alerts::rules))
+        .route("/v1/rules/backtest", post(rules::backtest))
+        .route("/v1/rules/backfill", post(rules::backfill))
         .route("/v1/slos", get(slos::list))
         .route("/v1/slos/{id}", get(slos::one))
         .route("/v1/runbooks", get(runbooks::list))
@@ -88,7 +74,7 @@ pub fn main(app: &Arc<App>) -> Router {
         .merge(otlp_http::routes())
         .merge(json_lines::routes())
         .merge(grpc::routes())
-        .merge(prometheus_api().layer(middleware::from_fn(rejection::prometheus)))
+        .merge(prometheus::routes().layer(middleware::from_fn(rejection::prometheus)))
         .merge(remote_write::routes())
         .merge(tempo_api())
         .route("/healthz", get(health::healthz))

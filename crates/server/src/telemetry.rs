@@ -166,6 +166,8 @@ pub struct Telemetry {
     pub data: OnceLock<PathBuf>,
     /// Queries run.
     pub queries: AtomicU64,
+    /// Queries stopped because their client went away.
+    pub queries_cancelled: AtomicU64,
     /// Rule evaluations that failed.
     pub evaluation_failures: AtomicU64,
     /// Rule evaluations left out because the one before took too long.
@@ -245,8 +247,11 @@ impl Telemetry {
         line(&mut out, "skopos_wal_torn_bytes", &[], stats.recovery.torn_bytes);
         family(&mut out, "skopos_wal_damaged_records", "gauge", "Records the last start could not read back.");
         line(&mut out, "skopos_wal_damaged_records", &[], stats.recovery.damaged.len());
+        family(&mut out, "skopos_queries_running", "gauge", "Queries that run now.");
+        line(&mut out, "skopos_queries_running", &[], crate::app::QUERIES_MAX.saturating_sub(app.query_permits.available_permits()));
         for (name, help, value) in [
             ("skopos_queries_total", "Queries run.", &self.queries),
+            ("skopos_queries_cancelled_total", "Queries stopped because their client went away.", &self.queries_cancelled),
             ("skopos_rule_evaluation_failures_total", "Rule evaluations that failed.", &self.evaluation_failures),
             ("skopos_rule_evaluations_missed_total", "Rule evaluations left out because the one before took too long.", &self.evaluations_missed),
             ("skopos_notifications_delivered_total", "Notifications delivered.", &self.notifications_delivered),

@@ -29,9 +29,11 @@ async function read<T>(response: Response): Promise<T> {
   const requestId = response.headers.get('x-request-id') ?? '';
   const own = (body as ApiError | null)?.error;
   if (own && typeof own === 'object') throw new CallError(response.status, own.code, own.message, own.request_id || requestId, own.at);
-  // Prometheus' shape.
-  const prom = body as { error?: string; errorType?: string; position?: { start: number; end: number } } | null;
-  throw new CallError(response.status, prom?.errorType ?? 'http', prom?.error ?? `the server answered ${response.status}`, requestId, prom?.position);
+  // Prometheus' shape; it has no room for the place, which is in a header.
+  const prom = body as { error?: string; errorType?: string } | null;
+  const place = /^(\d+)-(\d+)$/.exec(response.headers.get('x-skopos-position') ?? '');
+  const at = place ? { start: Number(place[1]), end: Number(place[2]) } : undefined;
+  throw new CallError(response.status, prom?.errorType ?? 'http', prom?.error ?? `the server answered ${response.status}`, requestId, at);
 }
 
 export async function get<T>(url: string, signal?: AbortSignal): Promise<T> {

@@ -2,7 +2,9 @@
 import type { QueryStats } from '../api/types';
 import { bytes, count, nanoseconds } from '../lib/format';
 
-export function Cost({ stats }: { stats: QueryStats | undefined }) {
+/** Prometheus' API has its own figures; ours stand under `cost` there. */
+export function Cost({ stats: given }: { stats: (QueryStats & { cost?: QueryStats }) | undefined }) {
+  const stats = given?.cost ?? given;
   if (!stats) return null;
   const parts = [nanoseconds(stats.elapsed_ms * 1e6)];
   if (stats.rows_scanned) parts.push(`${count(stats.rows_scanned)} rows`);

@@ -76,6 +76,7 @@ pub fn evaluate_alerts(
             resolved_at: None,
             last_sent_at: None,
             keep_firing_since: None,
+            drill: None,
         };
         if !alerting.detail_labels.is_empty()
             && let Some(known) = present.get_mut(&id)
@@ -138,9 +139,9 @@ pub fn evaluate_alerts(
         }
         let at = ctx.at - ctx.query_offset_ms;
         let named = alert.labels.with(METRIC_NAME, "ALERTS").with("alertstate", alert.phase.as_str());
-        out.series.push(SeriesSample { labels: named, at, value: 1.0 });
+        out.series.push(SeriesSample::number(named, at, 1.0));
         let named = alert.labels.with(METRIC_NAME, "ALERTS_FOR_STATE");
-        out.series.push(SeriesSample { labels: named, at, value: alert.active_at as f64 / 1000.0 });
+        out.series.push(SeriesSample::number(named, at, alert.active_at as f64 / 1000.0));
     }
     for id in gone {
         state.alerts.remove(&id);
@@ -183,7 +184,7 @@ pub fn evaluate_recording(rule: &Rule, state: &mut RuleState, result: &[EvalSamp
             let own = sample.labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned()));
             let added = rule.labels.iter().map(|(n, t)| (n.clone(), t.source().to_owned()));
             let name = std::iter::once((METRIC_NAME.to_owned(), rule.name.clone()));
-            SeriesSample { labels: Labels::new(own.chain(added).chain(name)), at, value: sample.value }
+            SeriesSample { labels: Labels::new(own.chain(added).chain(name)), at, value: sample.value, histogram: sample.histogram.clone() }
         })
         .collect();
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -218,7 +219,7 @@ fn end_missing_series(state: &mut RuleState, series: &mut Vec<SeriesSample>, ctx
     }
     let current: std::collections::HashSet<&Labels> = state.written.iter().collect();
     let at = ctx.at - ctx.query_offset_ms;
-    series.extend(before.into_iter().filter(|l| !current.contains(l)).map(|labels| SeriesSample { labels, at, value: STALE_NAN }));
+    series.extend(before.into_iter().filter(|l| !current.contains(l)).map(|labels| SeriesSample::number(labels, at, STALE_NAN)));
 }
 
 fn identity(labels: &Labels, alerting: &AlertingRule) -> u64 {
@@ -230,7 +231,7 @@ fn identity(labels: &Labels, alerting: &AlertingRule) -> u64 {
 }
 
 fn transition(fingerprint: u64, alert: &ActiveAlert, from: Option<AlertPhase>, to: AlertPhase, at: i64) -> Transition {
-    Transition { fingerprint, labels: alert.labels.clone(), from, to, value: alert.value, at }
+    Transition { fingerprint, labels: alert.labels.clone(), from, to, value: alert.value, at, drill: alert.drill.clone() }
 }
 
 /// The page that draws the condition.
@@ -274,7 +275,7 @@ mod tests {
     }
 
     fn sample(job: &str) -> EvalSample {
-        EvalSample { labels: Labels::new([("__name__", "up"), ("job", job)]), value: 1.0 }
+        EvalSample::number(Labels::new([("__name__", "up"), ("job", job)]), 1.0)
     }
 
     fn step(rule: &Rule, state: &mut RuleState, at: i64, result: &[EvalSample], limit: usize) -> Result<Evaluation, String> {
@@ -364,8 +365,7 @@ mod tests {
         assert!(state.alerts.is_empty());
         assert_eq!(state.health, RuleHealth::Err);
         step(&rule, &mut state, 2 * MINUTE, &[sample("a")], 2).expect("recovers");
-        let error = step(&rule, &mut state, 3 * MINUTE, &[sample("a"), EvalSample { labels: Labels::new([("job", "a")]), value: 2.0 }], 0)
-            .expect_err("equal");
+        let error = step(&rule, &mut state, 3 * MINUTE, &[sample("a"), EvalSample::number(Labels::new([("job", "a")]), 2.0)], 0).expect_err("equal");
         assert!(error.contains("same labels"), "{error}");
         assert_eq!(state.alerts.len(), 1, "a failed evaluation leaves alerts untouched");
     }
@@ -377,7 +377,7 @@ mod tests {
             alerting.detail_labels = vec!["long_window".into()];
         }
         let mut state = RuleState::default();
-        let with = |w: &str| EvalSample { labels: Labels::new([("long_window", w)]), value: 1.0 };
+        let with = |w: &str| EvalSample::number(Labels::new([("long_window", w)]), 1.0);
         step(&rule, &mut state, 0, &[with("1h")], 0).expect("evaluates");
         let out = step(&rule, &mut state, MINUTE, &[with("6h")], 0).expect("evaluates");
         assert!(out.transitions.is_empty());
@@ -402,7 +402,7 @@ mod tests {
         let rule = alert_rule(0, 0);
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.1] {
             let mut state = RuleState::default();
-            step(&rule, &mut state, 0, &[EvalSample { labels: Labels::new([("job", "x")]), value }], 0).expect("evaluates");
+            step(&rule, &mut state, 0, &[EvalSample::number(Labels::new([("job", "x")]), value)], 0).expect("evaluates");
             let text = serde_json::to_string(&state).expect("serialises");
             let back: RuleState = serde_json::from_str(&text).expect("deserialises");
             let (a, b) = (back.alerts.values().next().expect("alert").value, value);

@@ -50,7 +50,7 @@ mod tests {
         let rule = Rule { kind: RuleKind::Recording, name: "A".into(), expr: "x".into(), labels: Default::default(), line: 0 };
         let external = Labels::default();
         let mut state = RuleState::default();
-        let result = [EvalSample { labels: Labels::new([("job", "x")]), value: 1.0 }];
+        let result = [EvalSample::number(Labels::new([("job", "x")]), 1.0)];
         let run = |state: &mut RuleState, at| {
             let ctx = EvalContext {
                 at,

@@ -1,9 +1,10 @@
 //! What is remembered of a rule between evaluations, and persisted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use skopos_model::Labels;
+use skopos_model::{Labels, NativeHistogram};
 
 /// How long a resolved alert is kept so that its resolution is sent again, milliseconds.
 pub const RESOLVED_RETENTION_MS: i64 = 15 * 60_000;
@@ -16,8 +17,17 @@ pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 pub struct EvalSample {
     /// Labels, the name among them if it has one.
     pub labels: Labels,
-    /// Value.
+    /// Value; zero where it is a histogram.
     pub value: f64,
+    /// The native histogram that is the value.
+    pub histogram: Option<Arc<NativeHistogram>>,
+}
+
+impl EvalSample {
+    /// An element whose value is a number.
+    pub fn number(labels: Labels, value: f64) -> Self {
+        Self { labels, value, histogram: None }
+    }
 }
 
 /// A sample to be written.
@@ -29,6 +39,15 @@ pub struct SeriesSample {
     pub at: i64,
     /// Value; [`STALE_NAN`] ends the series.
     pub value: f64,
+    /// The native histogram that is written in place of the value.
+    pub histogram: Option<Arc<NativeHistogram>>,
+}
+
+impl SeriesSample {
+    /// A sample that is a number.
+    pub fn number(labels: Labels, at: i64, value: f64) -> Self {
+        Self { labels, at, value, histogram: None }
+    }
 }
 
 /// Phase of an alert.
@@ -76,6 +95,9 @@ pub struct ActiveAlert {
     pub last_sent_at: Option<i64>,
     /// Since when it is only kept by `keep_firing_for`.
     pub keep_firing_since: Option<i64>,
+    /// Drill that raised it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<String>,
 }
 
 impl ActiveAlert {
@@ -171,6 +193,8 @@ pub struct Transition {
     pub value: f64,
     /// Unix milliseconds.
     pub at: i64,
+    /// Drill that raised it.
+    pub drill: Option<String>,
 }
 
 /// JSON has no NaN and no infinity; PromQL results do.

@@ -53,6 +53,7 @@ impl Engine {
         };
         let mut effects = Vec::new();
         let id = self.open(runbook, alert.map(str::to_owned), labels, actor, now, &mut effects)?;
+        self.mark_journal(&mut effects);
         Ok((self.runs[&id].clone(), effects))
     }
 
@@ -98,6 +99,7 @@ impl Engine {
     ) -> Result<(StepStart, Vec<Effect>), RunRefusal> {
         let mut effects = Vec::new();
         let start = self.begin(run, step, &Ask { actor, confirm, dry_run, auto: false }, now, &mut effects)?;
+        self.mark_journal(&mut effects);
         Ok((start, effects))
     }
 
@@ -218,5 +220,6 @@ fn entry(run: &Run, service: Option<&str>, kind: &str, text: String, at: i64) ->
         reference: run.alert.clone().unwrap_or_else(|| run.id.clone()),
         service: service.map(str::to_owned),
         text,
+        drill: None,
     })
 }

@@ -402,3 +402,90 @@ fn an_alert_that_fires_again_gets_a_new_run() {
     assert_eq!(runs[0].1, crate::runbooks::RunState::Done);
     assert_eq!(runs[1].1, crate::runbooks::RunState::Open);
 }
+
+/// A drill fires and says so; the budget is what it was before. What fails after it counts again.
+#[test]
+fn a_drill_fires_and_leaves_the_budget_as_it_was() {
+    let start = 8 * HOUR;
+    let scope = || crate::drill::DrillScope {
+        alert: "Orders API SLO burn".into(),
+        severity: "page".into(),
+        services: vec!["orders-api".into()],
+        slos: Vec::new(),
+    };
+    // A little was spent before; the drill breaks one request in ten for 15 minutes; two hours later something is really wrong.
+    let later = start + 3 * HOUR;
+    let traffic = move |at: i64| {
+        let errors = match at {
+            _ if at > start - 30 * MINUTE && at <= start - 28 * MINUTE => 0.01,
+            _ if at > start && at <= start + 15 * MINUTE => 0.1,
+            _ if at > later && at <= later + 10 * MINUTE => 0.1,
+            _ => 0.0,
+        };
+        (errors, 100.0)
+    };
+    let config = || EngineConfig { slos: vec![slo(", skopos.dev/windows: page 1h/5m 2%")], routing: routing(), ..EngineConfig::default() };
+    let mut world = World::new(options(15_000), 0, Box::new(traffic));
+    world.history(start - HOUR);
+    world.load(config());
+    world.run(start);
+    let bad_before = world.engine.slo_view("orders", world.now).map(|v| v.total - v.good).expect("counted");
+    assert!((bad_before - 120.0).abs() < 10.0, "{bad_before}");
+    world.event(Event::DrillBegan { id: "d1".into(), scope: scope() });
+    world.run(start + 12 * MINUTE);
+    // The process ends in the middle of it.
+    world.restart(options(15_000), config());
+    world.event(Event::DrillBegan { id: "d1".into(), scope: scope() });
+    assert_eq!(world.engine.drill_spans().map(|s| s.from).collect::<Vec<_>>(), [start], "it began once");
+    let running = world.engine.slo_view("orders", world.now).expect("known");
+    assert_eq!((running.left_out.len(), running.left_out[0].until.as_deref()), (1, None));
+    world.run(start + 15 * MINUTE);
+    world.event(Event::DrillEnded { id: "d1".into() });
+    world.run(start + HOUR);
+    let resolved = world.when("resolved", start).expect("resolved");
+    assert!(world.when("firing", start).is_some_and(|at| at < start + 12 * MINUTE), "it fires:\n{}", world.journal_text());
+    let summaries: Vec<&str> = world.sent.iter().filter_map(|(_, _, b)| b["alerts"][0]["annotations"]["obs_drill"].as_str()).collect();
+    assert_eq!(summaries, ["d1", "d1"], "page and resolution are marked");
+    assert!(world.sent.iter().all(|(_, _, b)| b["alerts"][0]["annotations"]["summary"].as_str().is_some_and(|s| s.starts_with("[DRILL] "))));
+    let texts: Vec<(&str, &str)> = world.journal.iter().filter(|e| e.at >= start).map(|e| (e.kind.as_str(), e.text.as_str())).collect();
+    assert!(texts.iter().all(|(_, t)| t.starts_with("[DRILL] ")), "{texts:?}");
+    for kind in ["drill_began", "pending", "firing", "delivered", "drill_ended", "resolved", "drill_over"] {
+        assert!(texts.iter().any(|(k, _)| *k == kind), "{kind}: {texts:?}");
+    }
+    assert_eq!(world.engine.alert_views(world.now).first().and_then(|a| a.drill.as_deref()), None, "forgotten with the alert");
+    let span = world.engine.drill_spans().next().expect("remembered").clone();
+    assert!(span.until.is_some_and(|at| at >= resolved && at < resolved + 2 * MINUTE), "{span:?}, resolved at {resolved}");
+    let after = world.engine.slo_view("orders", world.now).expect("known");
+    let bad = after.total - after.good;
+    assert!((bad - bad_before).abs() < 1e-6, "{bad} bad events, {bad_before} before the drill");
+    let expected = 15.0 * 60.0 * 10.0;
+    assert!((after.left_out[0].bad - expected).abs() < 0.02 * expected, "{:?}", after.left_out);
+    let (_, course) = world.engine.budget_course("orders", start - MINUTE, world.now, MINUTE, world.now).expect("counted");
+    let least = course.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    let spent_before = bad_before / (0.001 * (bad_before + (HOUR / 1000 * 100) as f64));
+    assert!((1.0 - least) < 1.1 * spent_before, "the course never shows the drill: {least}");
+    // Afterwards the budget counts, and the same alert is a real one.
+    let sent = world.sent.len();
+    world.run(later + HOUR);
+    let real = world.engine.slo_view("orders", world.now).map(|v| v.total - v.good).expect("counted");
+    assert!((real - bad - 6_000.0).abs() < 200.0, "{real}");
+    assert!(world.sent.len() > sent && world.sent[sent..].iter().all(|(_, _, b)| b["alerts"][0]["annotations"].get("obs_drill").is_none()));
+}
+
+/// An alert that was up before the drill is no drill's; one that stays up for long after it is no drill's any more.
+#[test]
+fn what_was_up_before_a_drill_is_real() {
+    let start = 8 * HOUR;
+    let mut world = World::new(options(15_000), 0, burst(0.5, start, i64::MAX));
+    world.history(start - 10 * MINUTE);
+    world.load(EngineConfig { slos: vec![slo("")], routing: routing(), ..EngineConfig::default() });
+    world.run(start + 10 * MINUTE);
+    let scope = crate::drill::DrillScope { alert: "Orders API SLO burn".into(), severity: "page".into(), ..Default::default() };
+    world.event(Event::DrillBegan { id: "d1".into(), scope });
+    world.run(start + 20 * MINUTE);
+    world.event(Event::DrillEnded { id: "d1".into() });
+    world.run(start + 30 * MINUTE);
+    assert!(world.engine.alert_views(world.now).iter().filter(|a| a.is_page()).all(|a| a.drill.is_none()), "the page was up before");
+    let span = world.engine.drill_spans().next().expect("known").clone();
+    assert_eq!(span.until, Some(start + 21 * MINUTE), "no alert of its own holds it open");
+}

@@ -418,6 +418,7 @@ impl Dispatcher {
             reference: n.alerts.first().map(NotifiedAlert::fingerprint).unwrap_or_default(),
             service: n.common_labels().get("service").cloned(),
             text,
+            drill: None,
         }));
         self.state.finished.push_back(delivery);
         while self.state.finished.len() > FINISHED_MAX {

@@ -8,7 +8,7 @@ use skopos_model::Labels;
 
 use crate::alerting::fingerprint;
 
-/// Label that marks alerts of a drill.
+/// Annotation, or label of a series injected for a drill, that marks alerts of a drill.
 pub const DRILL_LABEL: &str = "obs_drill";
 
 /// A message about a group.
@@ -51,7 +51,7 @@ impl NotifiedAlert {
 
     /// Whether it belongs to a drill.
     pub fn is_drill(&self) -> bool {
-        self.labels.get(DRILL_LABEL).is_some()
+        self.labels.get(DRILL_LABEL).is_some() || self.annotations.contains_key(DRILL_LABEL)
     }
 
     /// Annotations as they are sent: a drill says so first.

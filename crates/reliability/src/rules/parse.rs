@@ -16,18 +16,42 @@ const RULE_KEYS: &[&str] = &["record", "alert", "expr", "for", "keep_firing_for"
 /// For a native file a paging rule that breaks the page contract is an error and left out; for an imported one the
 /// contract is only noted on the rule.
 pub fn parse_rules(file: &str, text: &str, source: RuleSource, runbooks: &[RunbookFacts]) -> (Vec<RuleGroup>, Vec<Finding>) {
+    parse_rules_with(file, text, &RuleOptions { source, runbooks, strict_templates: source != RuleSource::Prometheus, ignore_unknown: false })
+}
+
+/// How rule files are read.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleOptions<'a> {
+    /// Where the rules come from.
+    pub source: RuleSource,
+    /// Runbooks they may name.
+    pub runbooks: &'a [RunbookFacts],
+    /// Whether a template that does not parse refuses its rule, as promtool does; else the rule says so when it fires.
+    pub strict_templates: bool,
+    /// Whether unknown keys are passed over.
+    pub ignore_unknown: bool,
+}
+
+impl RuleOptions<'_> {
+    fn fields<'n>(&self, node: &'n Node, path: &str, known: &[&str], out: &mut Findings) -> Option<Fields<'n>> {
+        if self.ignore_unknown { Fields::open(node, path, out) } else { Fields::new(node, path, known, out) }
+    }
+}
+
+/// [`parse_rules`] with all that can be chosen.
+pub fn parse_rules_with(file: &str, text: &str, options: &RuleOptions<'_>) -> (Vec<RuleGroup>, Vec<Finding>) {
     let mut out = Findings::new(file);
     let mut groups: Vec<RuleGroup> = Vec::new();
     for document in documents(text, &mut out) {
         if document.is_null() {
             continue;
         }
-        let Some(top) = Fields::new(&document, "", &["groups"], &mut out) else { continue };
+        let Some(top) = options.fields(&document, "", &["groups"], &mut out) else { continue };
         if top.get("groups").is_none() && top.entries().next().is_none() {
             continue;
         }
         for (i, node) in top.list("groups", &mut out).iter().enumerate() {
-            if let Some(group) = group(node, &format!("groups[{i}]"), source, runbooks, &mut out) {
+            if let Some(group) = group(node, &format!("groups[{i}]"), options, &mut out) {
                 if groups.iter().any(|g| g.name == group.name) {
                     out.error(node.at, &format!("groups[{i}].name"), format!("group name `{}` stands twice in this file", group.name));
                 } else {
@@ -39,8 +63,8 @@ pub fn parse_rules(file: &str, text: &str, source: RuleSource, runbooks: &[Runbo
     (groups, out.into_list())
 }
 
-fn group(node: &Node, path: &str, source: RuleSource, runbooks: &[RunbookFacts], out: &mut Findings) -> Option<RuleGroup> {
-    let fields = Fields::new(node, path, GROUP_KEYS, out)?;
+fn group(node: &Node, path: &str, options: &RuleOptions<'_>, out: &mut Findings) -> Option<RuleGroup> {
+    let fields = options.fields(node, path, GROUP_KEYS, out)?;
     let name = fields.required_text("name", out)?.to_owned();
     let interval_ms = fields.duration_ms("interval", out);
     let query_offset_ms = fields.duration_ms("query_offset", out);
@@ -56,23 +80,16 @@ fn group(node: &Node, path: &str, source: RuleSource, runbooks: &[RunbookFacts],
     let mut rules = Vec::new();
     for (i, node) in fields.list("rules", out).iter().enumerate() {
         let before = out.errors();
-        let parsed = rule(node, &format!("{path}.rules[{i}]"), &group_labels, source, runbooks, out);
+        let parsed = rule(node, &format!("{path}.rules[{i}]"), &group_labels, options, out);
         if out.errors() == before {
             rules.extend(parsed);
         }
     }
-    Some(RuleGroup { name, file: out.file().to_owned(), source, interval_ms, query_offset_ms, limit, rules })
+    Some(RuleGroup { name, file: out.file().to_owned(), source: options.source, interval_ms, query_offset_ms, limit, rules })
 }
 
-fn rule(
-    node: &Node,
-    path: &str,
-    group_labels: &BTreeMap<String, String>,
-    source: RuleSource,
-    runbooks: &[RunbookFacts],
-    out: &mut Findings,
-) -> Option<Rule> {
-    let fields = Fields::new(node, path, RULE_KEYS, out)?;
+fn rule(node: &Node, path: &str, group_labels: &BTreeMap<String, String>, options: &RuleOptions<'_>, out: &mut Findings) -> Option<Rule> {
+    let fields = options.fields(node, path, RULE_KEYS, out)?;
     let name = match (fields.get("alert"), fields.get("record")) {
         (Some(_), Some(_)) => {
             out.error(fields.at, path, "a rule has either `alert` or `record`, not both");
@@ -124,7 +141,9 @@ fn rule(
         for (key, template) in map {
             if let Some(error) = template.error() {
                 // Imported rules load all the same: what Prometheus would do at run time, we do.
-                let severity = if source == RuleSource::Prometheus { FindingSeverity::Warning } else { FindingSeverity::Error };
+                // A function of Prometheus' that we have not is no fault of the file.
+                let refused = options.strict_templates && (options.source != RuleSource::Prometheus || !error.unsupported);
+                let severity = if refused { FindingSeverity::Error } else { FindingSeverity::Warning };
                 out.push(
                     severity,
                     Some(fields.at(section)),
@@ -137,9 +156,9 @@ fn rule(
     }
     let mut rule = Rule { kind: RuleKind::Recording, name, expr, labels, line: fields.at.line };
     let mut alerting = AlertingRule { for_ms, keep_firing_for_ms, annotations, ..AlertingRule::default() };
-    alerting.page = contract::page_facts(&rule, &alerting, runbooks);
+    alerting.page = contract::page_facts(&rule, &alerting, options.runbooks);
     for missing in &alerting.page.missing {
-        let severity = if source == RuleSource::Prometheus { FindingSeverity::Warning } else { FindingSeverity::Error };
+        let severity = if options.source == RuleSource::Prometheus { FindingSeverity::Warning } else { FindingSeverity::Error };
         out.push(severity, Some(fields.at), path, format!("page contract of `{}`: {missing}", rule.name), None);
     }
     rule.kind = RuleKind::Alerting(Box::new(alerting));

@@ -62,6 +62,12 @@ impl SloCounts {
         EventCount { bad: sum.bad + share * part.bad, total: sum.total + share * part.total }
     }
 
+    /// The same without buckets that overlap any of these ranges `[from, to]`.
+    pub fn without(&self, ranges: &[(i64, i64)]) -> Self {
+        let hit = |at: i64| ranges.iter().any(|(from, to)| *from < at + BUCKET_MS && *to >= at);
+        Self { buckets: self.buckets.iter().filter(|(at, _)| !hit(**at)).map(|(at, c)| (*at, *c)).collect() }
+    }
+
     /// Drops buckets that start before `start`; returns them.
     pub fn forget_before(&mut self, start: i64) -> Vec<i64> {
         let kept = self.buckets.split_off(&start);
@@ -97,6 +103,10 @@ mod tests {
         assert_eq!(counts.until(0, half, 9 * BUCKET_MS), EventCount { bad: 55.0, total: 550.0 });
         assert_eq!(counts.until(0, half, half), EventCount { bad: 100.0, total: 1_000.0 });
         assert_eq!(counts.until(BUCKET_MS, BUCKET_MS, half).total, 0.0);
+        // A range takes every bucket it touches.
+        assert_eq!(counts.without(&[(BUCKET_MS - 1, BUCKET_MS - 1)]).first(), Some(BUCKET_MS));
+        assert_eq!(counts.without(&[(0, BUCKET_MS)]).first(), None);
+        assert_eq!(counts.without(&[(-9, -1), (2 * BUCKET_MS, i64::MAX)]), counts);
         assert_eq!(counts.forget_before(BUCKET_MS), [0]);
         assert_eq!(counts.first(), Some(BUCKET_MS));
         counts.set(0, EventCount { bad: f64::NAN, total: 1.0 });

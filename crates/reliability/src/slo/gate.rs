@@ -130,7 +130,7 @@ mod tests {
     fn held_pages_become_tickets() {
         let window = |w: &str| GateWindow { long_window: w.into(), bad: String::new(), total: String::new(), threshold: 0.0144 };
         let gate = TrafficGate { windows: vec![window("1h"), window("6h")], events_min: GATE_EVENTS_MIN };
-        let sample = |w: &str| EvalSample { labels: Labels::new([("long_window", w)]), value: 100.0 };
+        let sample = |w: &str| EvalSample::number(Labels::new([("long_window", w)]), 100.0);
         let count = |bad, total| Some(EventCount { bad, total });
         let check = |samples: Vec<EvalSample>, counts: &[Option<EventCount>]| {
             apply_gate(&gate, samples, counts).iter().map(|s| s.labels.to_string()).collect::<Vec<_>>().join(" ")

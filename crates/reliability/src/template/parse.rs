@@ -69,7 +69,7 @@ pub(super) fn parse(source: &str) -> Result<Vec<Node>, TemplateError> {
 }
 
 fn error(at: usize, message: impl Into<String>) -> TemplateError {
-    TemplateError { message: message.into(), at }
+    TemplateError { message: message.into(), at, unsupported: false }
 }
 
 fn split(source: &str) -> Result<Vec<Piece>, TemplateError> {
@@ -401,7 +401,8 @@ fn word_term(name: &str, at: usize) -> Result<Term, TemplateError> {
         "nil" => Term::Value(Item::Nil),
         _ if FUNCTIONS.contains(&name) => Term::Call(name.to_owned()),
         _ if UNSUPPORTED.contains(&name) => {
-            return Err(error(at, format!("function \"{name}\" is not supported: a template cannot run queries; use labels and the value")));
+            let message = format!("function \"{name}\" is not supported: a template cannot run queries; use labels and the value");
+            return Err(TemplateError { message, at, unsupported: true });
         }
         _ => {
             let near = nearest_name(name, FUNCTIONS.iter().copied()).map(|n| format!(" (did you mean \"{n}\"?)")).unwrap_or_default();

@@ -159,7 +159,7 @@ impl Engine {
             source: source_name(group.source),
             rule: RuleRef { group: group.name.clone(), name: rule.name.clone(), file: group.file.clone() },
             contract: page.missing,
-            drill: label(DRILL_LABEL),
+            drill: alert.drill.clone().or_else(|| label(DRILL_LABEL)),
             notifications: self.notifications(id, alert.active_at),
             active_ms: alert.active_at,
             fired_ms: alert.fired_at,

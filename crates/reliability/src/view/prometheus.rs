@@ -58,10 +58,28 @@ impl Engine {
 
 fn prometheus_alert(alert: &ActiveAlert) -> Value {
     let labels: BTreeMap<&str, &str> = alert.labels.iter().collect();
-    json!({
+    let mut out = json!({
         "labels": labels, "annotations": alert.annotations, "state": alert.phase.as_str(), "activeAt": rfc3339(Some(alert.active_at)),
-        "value": format!("{:e}", alert.value),
-    })
+        "value": exponent(alert.value, 'e'),
+    });
+    if alert.keep_firing_since.is_some() {
+        out["keepFiringSince"] = json!(rfc3339(alert.keep_firing_since));
+    }
+    out
+}
+
+/// A float as Go's formats `'e'` and `'E'` have it: `1e+00`.
+pub(crate) fn exponent(value: f64, e: char) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let text = format!("{value:E}");
+    let (digits, power) = text.split_once('E').unwrap_or((&text, "0"));
+    let (sign, power) = power.strip_prefix('-').map_or(('+', power), |p| ('-', p));
+    format!("{digits}{e}{sign}{power:0>2}")
 }
 
 fn rfc3339(ms: Option<i64>) -> String {

@@ -1,11 +1,15 @@
 //! SLOs with their budgets.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
+use super::nanos;
 use crate::alerting::AlertPhase;
 use crate::duration::format_duration;
+use crate::engine::drills::left_out;
 use crate::engine::{Engine, SloRun};
-use crate::slo::{Budget, BudgetState, EventCount, Indicator, IndicatorKind, Slo, budget};
+use crate::slo::{Budget, BudgetState, EventCount, Indicator, IndicatorKind, Slo, SloCounts, budget};
 
 const HOUR_MS: i64 = 3_600_000;
 /// With less history than a day an SLO is provisional: a morning says little about a month.
@@ -62,6 +66,23 @@ pub struct SloView {
     pub windows: Vec<WindowView>,
     /// Estimated seconds until the budget is gone.
     pub exhaustion_seconds: Option<f64>,
+    /// Drills of the period: their events are in none of the numbers above, only in the burn windows that alert.
+    pub left_out: Vec<LeftOutView>,
+}
+
+/// The time of a drill, which the budget leaves out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeftOutView {
+    /// Drill.
+    pub drill: String,
+    /// When its fault was put in place, nanoseconds.
+    pub from: String,
+    /// When its alert was over, nanoseconds; none while it goes on.
+    pub until: Option<String>,
+    /// Bad events in the five-minute buckets it overlaps.
+    pub bad: f64,
+    /// All events in them.
+    pub total: f64,
 }
 
 /// `SloDetail.indicator`.
@@ -119,8 +140,8 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn at(run: &SloRun, now: i64) -> Self {
-        let (slo, counts) = (&run.slo, &run.counts);
+    fn at(run: &SloRun, counts: &SloCounts, now: i64) -> Self {
+        let slo = &run.slo;
         let period = slo.window.length_ms(now);
         let (start, end) = slo.window.bounds(now).unwrap_or((now - period, now));
         let seen = counts.window(start, end.min(now + 1));
@@ -136,14 +157,16 @@ impl Numbers {
 impl Engine {
     /// SLOs with their budgets at `now`.
     pub fn slo_views(&self, now: i64) -> Vec<SloSummaryView> {
-        self.slos.iter().map(|run| self.slo_summary(run, &Numbers::at(run, now), now)).collect()
+        self.slos.iter().map(|run| self.slo_summary(run, &Numbers::at(run, &self.ledger(run, now), now), now)).collect()
     }
 
     /// One SLO with its budget at `now`.
     pub fn slo_view(&self, id: &str, now: i64) -> Option<SloView> {
         let run = self.slos.iter().find(|s| s.slo.id == id)?;
-        let numbers = Numbers::at(run, now);
+        let numbers = Numbers::at(run, &self.ledger(run, now), now);
         let slo = &run.slo;
+        let (start, end) = slo.window.bounds(now).unwrap_or((now - numbers.period, now));
+        let spans = self.spans_of(slo, start, end.min(now + 1), now);
         Some(SloView {
             summary: self.slo_summary(run, &numbers, now),
             description: slo.description.clone(),
@@ -157,7 +180,20 @@ impl Engine {
                 .zip(numbers.burn)
                 .and_then(|(b, burn)| b.exhaustion_ms(burn, numbers.period))
                 .map(|ms| ms as f64 / 1_000.0),
+            left_out: spans
+                .into_iter()
+                .map(|span| {
+                    let EventCount { bad, total } = left_out(&run.counts, span, start, now);
+                    LeftOutView { drill: span.id.clone(), from: nanos(span.from), until: span.until.map(nanos), bad, total }
+                })
+                .collect(),
         })
+    }
+
+    /// Counts the budget is reckoned with: those of drills are not among them.
+    fn ledger<'a>(&self, run: &'a SloRun, now: i64) -> Cow<'a, SloCounts> {
+        let ranges: Vec<(i64, i64)> = self.spans_of(&run.slo, i64::MIN, i64::MAX, now).into_iter().map(|s| (s.from, s.end(now))).collect();
+        if ranges.is_empty() { Cow::Borrowed(&run.counts) } else { Cow::Owned(run.counts.without(&ranges)) }
     }
 
     fn slo_summary(&self, run: &SloRun, numbers: &Numbers, now: i64) -> SloSummaryView {
@@ -196,12 +232,13 @@ impl Engine {
     pub fn budget_course(&self, id: &str, start: i64, end: i64, step: i64, now: i64) -> Option<(i64, Vec<Option<f64>>)> {
         let run = self.slos.iter().find(|s| s.slo.id == id)?;
         let step = step.max(1);
-        let from = start.max(run.counts.first()?);
+        let counts = self.ledger(run, now);
+        let from = start.max(counts.first()?);
         let first = (from.div_euclid(step) + 1) * step;
         let points = ((end.min(now) - first).div_euclid(step) + 1).clamp(0, POINTS_MAX);
         let left = |at: i64| {
             let (from, _) = run.slo.window.bounds(at).ok()?;
-            let seen = run.counts.until(from, at, now);
+            let seen = counts.until(from, at, now);
             budget(seen.bad, seen.total, run.slo.budget_ratio()).map(|b| b.remaining)
         };
         Some((first, (0..points).map(|i| left(first + i * step)).collect()))

@@ -56,6 +56,8 @@ use crate::http::auth;
         super::alerts::list,
         super::alerts::one,
         super::alerts::rules,
+        super::rules::backtest,
+        super::rules::backfill,
         super::slos::list,
         super::slos::one,
         super::runbooks::list,

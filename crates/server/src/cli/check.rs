@@ -10,6 +10,7 @@ use skopos_reliability::rules::RuleGroup;
 use skopos_reliability::runbooks::Runbook;
 use skopos_reliability::slo::Slo;
 
+use super::files::read_all;
 use super::{FINDINGS, USAGE, say};
 use crate::config::{self, Problem};
 use crate::dashboards;
@@ -45,12 +46,12 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let mut texts = Vec::new();
     let mut unreadable = false;
     let mut problems: Vec<Problem> = Vec::new();
-    for path in &args.files {
-        match std::fs::read_to_string(path) {
+    for (path, file) in args.files.iter().zip(read_all(&args.files)) {
+        match file.text {
             Ok(text) => texts.push((path, text)),
-            Err(error) => {
+            Err(why) => {
                 unreadable = true;
-                problems.push(Problem::whole(&path.display().to_string(), format!("cannot be read: {error}")));
+                problems.push(Problem::whole(&file.name, why));
             }
         }
     }

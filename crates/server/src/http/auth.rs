@@ -114,11 +114,12 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
-    const FREE: [&str; 11] = [
+    const FREE: [&str; 13] = [
         "/v1/sql",
         "/v1/login",
         "/v1/logout",
         "/v1/check",
+        "/v1/rules/backtest",
         "/api/v1/query",
         "/api/v1/query_range",
         "/api/v1/query_exemplars",
@@ -126,6 +127,7 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
         "/api/v1/series",
         "/api/v1/format_query",
         "/api/v1/parse_query",
+        "/api/v1/read",
     ];
     let ingest = || PROTOCOLS.iter().any(|row| row.paths.contains(&path)) || path.starts_with("/opentelemetry.proto.collector.");
     *method == Method::POST && (FREE.contains(&path) || ingest())

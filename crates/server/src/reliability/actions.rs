@@ -8,10 +8,10 @@ use skopos_query::filter;
 use skopos_query::logs::{Direction, LogSearch};
 use skopos_query::traces::TraceSearch;
 use skopos_query::{TimeRange, promql};
+use skopos_reliability::alerting::elements;
 use skopos_reliability::engine::Event;
 use skopos_reliability::runbooks::{HTTP_BODY_BYTES_MAX, Observation, RequestKind, StepOutcome, StepRequest, address_allowed, host_allowed};
 
-use super::perform::elements;
 use crate::app::App;
 use crate::config::read_token;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skopos_model::{Batch, TimeSeries};
-use skopos_query::promql::{self, Value};
-use skopos_reliability::alerting::{EvalSample, SeriesSample};
+use skopos_query::promql;
+use skopos_reliability::alerting::{SeriesSample, elements};
 use skopos_reliability::effect::{Effect, Evaluate};
 use skopos_reliability::engine::Event;
 use skopos_reliability::notify::Outbound;
@@ -29,7 +29,10 @@ pub(super) async fn all(app: &Arc<App>, effects: Vec<Effect>) {
             Effect::Forget { kind, key } => writes.push(StateWrite::Delete { kind: kind.as_str().to_owned(), key, expect: Expect::Any }),
             Effect::Journal(entry) => {
                 tracing::info!(source = entry.source, kind = entry.kind, service = entry.service, "{}", entry.text);
-                let body = serde_json::json!({"source": entry.source, "service": entry.service, "text": entry.text});
+                let mut body = serde_json::json!({"source": entry.source, "service": entry.service, "text": entry.text});
+                if let Some(drill) = &entry.drill {
+                    body["drill"] = serde_json::json!(drill);
+                }
                 writes.push(StateWrite::Journal { kind: entry.kind, reference: entry.reference, at: entry.at * 1_000_000, body });
             }
             Effect::WriteSeries(samples) => write_series(app, samples).await,
@@ -62,9 +65,18 @@ async fn commit(app: &Arc<App>, writes: Vec<StateWrite>) {
 }
 
 async fn write_series(app: &Arc<App>, samples: Vec<SeriesSample>) {
-    let series = samples.into_iter().map(|s| TimeSeries { labels: s.labels, samples: vec![(s.at, s.value)], ..TimeSeries::default() }).collect();
+    let series = samples.into_iter().map(time_series).collect();
     if let Err(error) = store_own(app, Batch::Series(series, Vec::new())).await {
         tracing::warn!(%error, "series of rules not stored");
+    }
+}
+
+/// What a rule writes, as it is stored.
+pub(crate) fn time_series(sample: SeriesSample) -> TimeSeries {
+    let SeriesSample { labels, at, value, histogram } = sample;
+    match histogram {
+        Some(histogram) => TimeSeries { labels, histograms: vec![(at, (*histogram).clone())], ..TimeSeries::default() },
+        None => TimeSeries { labels, samples: vec![(at, value)], ..TimeSeries::default() },
     }
 }
 
@@ -87,16 +99,6 @@ fn spawn_evaluation(app: &Arc<App>, evaluate: Evaluate) {
         };
         app.reliability.send(Event::Evaluated { id, result }).await;
     });
-}
-
-/// A query's elements; a scalar is one without labels.
-pub(super) fn elements(value: Value) -> Result<Vec<EvalSample>, String> {
-    match value {
-        Value::Scalar { value, .. } => Ok(vec![EvalSample { labels: skopos_model::Labels::default(), value }]),
-        Value::Vector(samples) => Ok(samples.into_iter().map(|s| EvalSample { labels: (*s.labels).clone(), value: s.value }).collect()),
-        Value::Text { .. } => Err("the query gives a string; an instant vector or a scalar is needed".to_owned()),
-        Value::Matrix(_) => Err("the query gives a range vector; an instant vector or a scalar is needed".to_owned()),
-    }
 }
 
 fn spawn_delivery(app: &Arc<App>, delivery: String, request: Outbound, timeout_ms: i64) {

@@ -1,5 +1,8 @@
 //! What our own API answers has the form that its OpenAPI document describes.
 
+#[path = "prometheus_api.rs"]
+mod prometheus_api;
+
 use std::fs;
 
 use serde_json::{Map, Value, json};

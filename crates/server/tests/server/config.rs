@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Server, eventually, refused, root, skopos};
+use crate::process::{Server, binary, eventually, refused, root, skopos};
 
 const RULES: &str = "groups:\n- name: first\n  rules:\n  - record: job:up:sum\n    expr: sum by (job) (up)\n";
 
@@ -163,4 +164,81 @@ fn the_missions_rule_finds_its_runbook() {
     let rule = &prometheus["data"]["groups"][0]["rules"][0];
     assert_eq!((&rule["type"], &rule["duration"]), (&Value::from("alerting"), &Value::from(600.0)), "{rule}");
     assert_eq!(rule["annotations"]["runbook"], "See runbook: orders-api-slo-burn");
+}
+
+/// Runs in a folder, as promtool's tests do; gives exit code, output, and what was said beside it.
+fn run(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(binary()).args(args).current_dir(folder).output().expect("the binary runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().expect("an exit code"), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn promtools_exit_codes() {
+    let Some(root) = skopos_testkit::shared("conformance/prometheus-promtool-tests/promtool") else { return };
+    for (file, code) in [
+        ("long-period.yml", 0),
+        ("at-modifier-test.yml", 0),
+        ("negative-offset-test.yml", 0),
+        ("no-test-group-interval.yml", 0),
+        ("start-time-test.yml", 0),
+        ("bad-input-series.yml", 1),
+        ("bad-promql.yml", 1),
+        ("bad-rules-syntax-test.yml", 1),
+        ("bad-rules-error-test.yml", 1),
+        ("failing.yml", 1),
+        ("rules_run.yml", 1),
+        ("rules_run_no_fuzzy.yml", 1),
+        ("unittest.yml", 0),
+        ("rules_run_extrafields.yml", 1),
+    ] {
+        // promtool's spelling and ours.
+        for args in [&["rules", "test", "rules", file][..], &["rules", "test", file]] {
+            let (got, out, err) = run(&root, args);
+            assert_eq!(got, code, "{args:?}\n{out}{err}");
+            assert!(out.starts_with(&format!("Unit Testing:  {file}\n")), "{out}");
+            assert_eq!((out.contains("  SUCCESS"), err.contains("  FAILED:")), (code == 0, code != 0), "{out}{err}");
+        }
+    }
+    assert_eq!(run(&root, &["rules", "test", "--run", "^correct", "rules_run.yml", "rules_run_fuzzy.yml"]).0, 0);
+    assert_eq!(run(&root, &["rules", "test", "--ignore-unknown-fields", "rules_run_extrafields.yml"]).0, 0);
+    assert_eq!(run(&root, &["rules", "test", "--run", "(", "rules_run.yml"]).0, 2);
+    for (file, code) in
+        [("rules.yml", 0), ("rules-bad.yml", 1), ("bad-rules-error.yml", 0), ("rules_extrafields.yml", 1), ("rules_duplicates.yml", 0)]
+    {
+        let (got, out, err) = run(&root, &["rules", "check", "rules", file]);
+        assert_eq!(got, code, "{file}\n{out}{err}");
+    }
+    let (code, out, _) = run(&root, &["rules", "lint", "--strict", "rules_duplicates.yml"]);
+    assert!(code == 1 && out.contains("1 duplicate rule(s) found."), "{out}");
+}
+
+#[test]
+fn failures_are_shown_and_written_as_junit() {
+    let folder = TempDir::new().unwrap();
+    let rules = "groups:\n- name: g\n  rules:\n  - {alert: Down, expr: up == 0, for: 1m, labels: {severity: page}}\n";
+    fs::write(folder.path().join("alerts.rules.yml"), rules).unwrap();
+    let tests = "
+rule_files: ['*.rules.yml', 'absent*.yml']
+tests:
+- name: fires <soon>
+  input_series: [{series: 'up{job=\"a\"}', values: '0x9'}]
+  alert_rule_test:
+  - {eval_time: 2m, alertname: Down, exp_alerts: [{exp_labels: {job: a, severity: page}}]}
+- name: never
+  input_series: [{series: 'up{job=\"a\"}', values: '0x9'}]
+  alert_rule_test: [{eval_time: 5m, alertname: Down, exp_alerts: []}]
+";
+    fs::write(folder.path().join("tests.yml"), tests).unwrap();
+    let (code, out, err) = run(folder.path(), &["rules", "test", "--junit", "report.xml", "tests.yml"]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains("WARNING: no file match pattern") && err.contains("    name: never,\n    alertname: Down, time: 5m,"), "{err}");
+    assert!(err.contains(r#"Labels:{alertname="Down", job="a", severity="page"}"#) && !err.contains("fires"), "{err}");
+    let report = fs::read_to_string(folder.path().join("report.xml")).unwrap();
+    assert!(report.contains(r#"<testsuite name="tests.yml" tests="2" failures="1" errors="0">"#), "{report}");
+    assert!(report.contains(r#"<testcase name="fires &lt;soon&gt;">"#) && report.contains("exp:[]"), "{report}");
+    let missing = folder.path().join("missing.yml").display().to_string();
+    assert_eq!(skopos(&["rules", "test", &missing]).status.code(), Some(1));
+    assert_eq!(skopos(&["rules", "lint", &missing]).status.code(), Some(1));
+    assert_eq!(skopos(&["rules", "test"]).status.code(), Some(2));
 }

@@ -178,7 +178,22 @@ pub struct SloDetail {
     pub alerts: Vec<Alert>,
     /// Until the budget is gone at the present burn.
     pub exhaustion_seconds: Option<f64>,
+    /// Drills of the window, which the budget leaves out.
+    pub left_out: Vec<LeftOut>,
     pub markers: Vec<ChangeMarker>,
+}
+
+/// The time of a drill: its events are in no number of the budget, only in the burn windows that alert.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeftOut {
+    pub drill: String,
+    /// Unix nanoseconds.
+    pub from: String,
+    /// When its alert was over; none while it goes on.
+    pub until: Option<String>,
+    /// Bad events in the five-minute buckets it overlaps.
+    pub bad: f64,
+    pub total: f64,
 }
 
 /// How good and bad are told apart.
@@ -371,4 +386,88 @@ pub struct DrillHop {
     pub evidence: String,
     /// Page that shows it.
     pub link: Option<String>,
+}
+
+/// When rules would have been pending, fired and paged.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Backtest {
+    /// Unix nanoseconds.
+    pub from: String,
+    pub to: String,
+    pub rules: Vec<BacktestRule>,
+    /// Alerts that began to hold.
+    pub pending: u64,
+    /// Alerts that were raised.
+    pub fired: u64,
+    /// Raised alerts that wake people.
+    pub pages: u64,
+    /// Messages sent, repetitions and resolutions among them.
+    pub messages: u64,
+    /// Whether there were more episodes than are told.
+    pub truncated: bool,
+    /// The same for a terminal.
+    pub text: String,
+    /// What is odd about the rules.
+    #[schema(value_type = Vec<Object>)]
+    pub findings: Vec<Value>,
+    pub stats: super::Stats,
+}
+
+/// One rule of a backtest.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestRule {
+    pub group: String,
+    pub name: String,
+    /// `alerting`, `recording`.
+    pub kind: String,
+    pub expr: String,
+    pub for_seconds: f64,
+    /// Why its last evaluation failed.
+    pub error: Option<String>,
+    /// Alerts at the same time count one by one.
+    pub firing_seconds: f64,
+    pub episodes: Vec<BacktestEpisode>,
+}
+
+/// An alert from its first moment to its last.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestEpisode {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// Whether it wakes people.
+    pub page: bool,
+    /// Unix nanoseconds.
+    pub pending_at: String,
+    /// When it was raised.
+    pub fired_at: Option<String>,
+    /// None when it went on at the end.
+    pub ended_at: Option<String>,
+    pub value: Option<f64>,
+    pub messages: Vec<BacktestMessage>,
+}
+
+/// A message of a backtest.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestMessage {
+    pub at: String,
+    pub receiver: String,
+    /// `firing`, `resolved`.
+    pub status: String,
+}
+
+/// What a backfill wrote.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Backfill {
+    pub rules: Vec<BackfilledRuleOut>,
+    pub stats: super::Stats,
+}
+
+/// One recording rule of a backfill.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackfilledRuleOut {
+    pub group: String,
+    pub name: String,
+    pub evaluations: u64,
+    pub samples: u64,
+    pub series: u64,
 }
