@@ -100,6 +100,8 @@ pub struct QueryContext {
     pub limits: QueryLimits,
     /// What it has cost so far.
     pub stats: Arc<QueryStats>,
+    /// Whether its cost is wanted in detail, which takes a little longer.
+    pub detailed: bool,
     cancelled: Arc<AtomicBool>,
     started: Instant,
 }
@@ -107,7 +109,12 @@ pub struct QueryContext {
 impl QueryContext {
     /// A context whose time-out starts to run at `started`.
     pub fn new(limits: QueryLimits, started: Instant) -> Self {
-        Self { limits, stats: Arc::default(), cancelled: Arc::default(), started }
+        Self { limits, stats: Arc::default(), detailed: false, cancelled: Arc::default(), started }
+    }
+
+    /// Time since the query's start.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Stops the query at its next check.

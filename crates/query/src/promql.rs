@@ -9,6 +9,7 @@ mod aggregate;
 mod ast;
 mod binary;
 mod check;
+mod cost;
 mod display;
 mod duration;
 mod engine;
@@ -25,6 +26,7 @@ mod output;
 mod parse;
 pub mod series_notation;
 mod sum;
+mod syntax_tree;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -38,9 +40,11 @@ pub use ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, Kind, Matching, Number, RangeSelector, Sampling, Selector, Shift, Subquery,
     Type,
 };
+pub use cost::{Cost, Stage};
 pub use duration::{Duration, DurationOp};
 pub use engine::{Engine, EngineOptions};
 pub use features::Feature;
 pub use functions::{FUNCTIONS, Function, by_name as function_by_name};
 pub use output::{Points, QueryOutput, Sample, Value};
 pub use parse::{parse, parse_matchers};
+pub use syntax_tree::syntax_tree;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ast::{Expr, Type};
+use super::cost::Stage;
 use super::eval::{Evaluator, Val};
 use super::output::{Points, QueryOutput, Sample, Value};
 use super::vector::{Grid, Matrix, Steps, is_absent, same_labelset};
@@ -90,8 +91,7 @@ impl Engine {
             }
             Val::Matrix(m) => Value::Matrix(raw_samples(&m)),
         };
-        let (warnings, infos) = ev.notes.finish();
-        Ok(QueryOutput { value, warnings, infos })
+        Ok(output(&ev, value))
     }
 
     /// The values from `start_ms` to `end_ms` (inclusive) every `step_ms`.
@@ -108,41 +108,77 @@ impl Engine {
         step_ms: i64,
         ctx: &QueryContext,
     ) -> Result<QueryOutput, QueryError> {
-        let parse = |message: String| QueryError::Parse { message, at: expr.span };
-        let returned = expr.value_type();
-        if !matches!(returned, Type::Scalar | Type::Vector) {
-            return Err(parse(format!("invalid expression type {:?} for range query, must be Scalar or instant Vector", returned.name())));
-        }
-        if step_ms <= 0 {
-            return Err(parse("zero or negative query resolution step widths are not accepted; try a positive number".to_owned()));
-        }
-        if end_ms < start_ms {
-            return Err(parse("end timestamp must not be before start time".to_owned()));
-        }
-        let points = (end_ms.saturating_sub(start_ms) / step_ms).saturating_add(1);
-        let count = usize::try_from(points).unwrap_or(usize::MAX);
-        if count as u64 > ctx.limits.points_max {
-            return Err(QueryError::Limit {
-                limit: "points_max",
-                message: format!(
-                    "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
-                    ctx.limits.points_max
-                ),
-            });
-        }
-        let steps = Steps { start: start_ms, step: step_ms, count };
+        let steps = range_steps(expr, start_ms, end_ms, step_ms, ctx)?;
         let mut ev = Evaluator::new(source, ctx, &self.options, steps, true);
-        let mut out = match ev.eval(expr, steps)? {
-            Val::Scalar(values) => {
-                vec![Points { labels: Arc::default(), times: steps.times().collect(), values, histograms: Vec::new() }]
-            }
-            Val::Vector(v) => points_of(&finish(v.into_grid(&ev)?)?, steps),
-            Val::Text(_) | Val::Matrix(_) => Vec::new(),
-        };
-        out.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let (warnings, infos) = ev.notes.finish();
-        Ok(QueryOutput { value: Value::Matrix(out), warnings, infos })
+        run(&mut ev, expr, steps)
     }
+
+    /// The values as [`Self::range`] gives them, and what each expression took and gave. Intermediate results are
+    /// computed as a whole for it, so the whole takes longer.
+    ///
+    /// # Errors
+    /// See [`Self::range`].
+    pub fn explain(
+        &self,
+        source: &dyn Queryable,
+        expr: &Expr,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        ctx: &QueryContext,
+    ) -> Result<(QueryOutput, Vec<Stage>), QueryError> {
+        let steps = range_steps(expr, start_ms, end_ms, step_ms, ctx)?;
+        let mut ev = Evaluator::new(source, ctx, &self.options, steps, true);
+        ev.trace = Some(Vec::new());
+        let output = run(&mut ev, expr, steps)?;
+        Ok((output, ev.trace.unwrap_or_default()))
+    }
+}
+
+/// The steps of a range query.
+fn range_steps(expr: &Expr, start_ms: i64, end_ms: i64, step_ms: i64, ctx: &QueryContext) -> Result<Steps, QueryError> {
+    let parse = |message: String| QueryError::Parse { message, at: expr.span };
+    let returned = expr.value_type();
+    if !matches!(returned, Type::Scalar | Type::Vector) {
+        return Err(parse(format!("invalid expression type {:?} for range query, must be Scalar or instant Vector", returned.name())));
+    }
+    if step_ms <= 0 {
+        return Err(parse("zero or negative query resolution step widths are not accepted; try a positive number".to_owned()));
+    }
+    if end_ms < start_ms {
+        return Err(parse("end timestamp must not be before start time".to_owned()));
+    }
+    let points = (end_ms.saturating_sub(start_ms) / step_ms).saturating_add(1);
+    let count = usize::try_from(points).unwrap_or(usize::MAX);
+    if count as u64 > ctx.limits.points_max {
+        return Err(QueryError::Limit {
+            limit: "points_max",
+            message: format!(
+                "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+                ctx.limits.points_max
+            ),
+        });
+    }
+    Ok(Steps { start: start_ms, step: step_ms, count })
+}
+
+/// Evaluates a range query.
+fn run(ev: &mut Evaluator<'_>, expr: &Expr, steps: Steps) -> Result<QueryOutput, QueryError> {
+    let mut out = match ev.eval(expr, steps)? {
+        Val::Scalar(values) => {
+            vec![Points { labels: Arc::default(), times: steps.times().collect(), values, histograms: Vec::new() }]
+        }
+        Val::Vector(v) => points_of(&finish(v.into_grid(ev)?)?, steps),
+        Val::Text(_) | Val::Matrix(_) => Vec::new(),
+    };
+    out.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(output(ev, Value::Matrix(out)))
+}
+
+/// A result with what is to be said about it.
+fn output(ev: &Evaluator<'_>, value: Value) -> QueryOutput {
+    let (warnings, infos) = ev.notes.finish();
+    QueryOutput { value, warnings, infos, cost: ev.tally.finish(ev.ctx.elapsed()) }
 }
 
 /// Takes off the names that were to be dropped at the end.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use skopos_model::{CounterReset, NativeHistogram};
 
 use super::ast::{At, Call, Expr, Kind, RangeSelector, Sampling, Selector, Shift, Subquery};
+use super::cost::{Stage, Tally};
 use super::duration::{Duration, QueryTimes};
 use super::engine::EngineOptions;
 use super::functions::Body;
@@ -48,6 +49,9 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) range_query: bool,
     pub(crate) times: QueryTimes,
     pub(crate) notes: Notes,
+    pub(crate) tally: Tally,
+    /// What was evaluated so far on this level, when that is to be explained.
+    pub(crate) trace: Option<Vec<Stage>>,
     fetched: Vec<Fetched>,
 }
 
@@ -58,7 +62,19 @@ impl<'a> Evaluator<'a> {
         let (start, end) = (steps.start, steps.end());
         let times =
             QueryTimes { step: if range_query { super::window::seconds(steps.step) } else { 0.0 }, range: super::window::seconds(end - start) };
-        Self { source, ctx, options, start, end, range_query, times, notes: Notes::default(), fetched: Vec::new() }
+        Self {
+            source,
+            ctx,
+            options,
+            start,
+            end,
+            range_query,
+            times,
+            notes: Notes::default(),
+            tally: Tally::new(steps, ctx.detailed),
+            trace: None,
+            fetched: Vec::new(),
+        }
     }
 
     /// What becomes of the name of a series that no longer is what its name says.
@@ -69,6 +85,7 @@ impl<'a> Evaluator<'a> {
     /// Stops results that would not fit in memory.
     pub(crate) fn check_cells(&self, series: usize, steps: usize) -> Evaluated<()> {
         let cells = (series as u64).saturating_mul(steps as u64);
+        self.tally.hold(cells);
         if cells > self.ctx.limits.samples_max {
             return Err(QueryError::Limit {
                 limit: "samples_max",
@@ -82,6 +99,36 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(crate) fn eval(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Val> {
+        if self.trace.is_none() || matches!(expr.kind, Kind::Paren(_)) {
+            return self.eval_any(expr, steps);
+        }
+        let (begun, samples) = (self.ctx.elapsed(), self.tally.samples());
+        let above = self.trace.replace(Vec::new());
+        // Rows are computed at once, so that each stage has its own time.
+        let val = self.eval_any(expr, steps).and_then(|val| match val {
+            Val::Vector(v) => Ok(Val::Vector(v.computed(self)?)),
+            other => Ok(other),
+        });
+        let children = std::mem::replace(&mut self.trace, above).unwrap_or_default();
+        let val = val?;
+        let series = match &val {
+            Val::Scalar(_) | Val::Text(_) => 1,
+            Val::Vector(v) => v.keys.len(),
+            Val::Matrix(m) => m.series.len(),
+        };
+        let stage = Stage {
+            expression: expr.to_string(),
+            span: expr.span,
+            series: series as u64,
+            samples: self.tally.samples() - samples,
+            time: self.ctx.elapsed().saturating_sub(begun),
+            children,
+        };
+        self.trace.get_or_insert_default().push(stage);
+        Ok(val)
+    }
+
+    fn eval_any(&mut self, expr: &Expr, steps: Steps) -> Evaluated<Val> {
         match &expr.kind {
             Kind::Number(n) => return Ok(Val::Scalar(vec![n.value; steps.count])),
             Kind::Text(t) => return Ok(Val::Text(t.clone())),
@@ -212,7 +259,11 @@ impl<'a> Evaluator<'a> {
             return Ok(Rc::clone(&hit.series));
         }
         let select = Select { matchers: &selector.matchers, start, end, grouping: None };
+        let begun = self.ctx.elapsed();
         let series = self.source.select(&select, self.ctx)?;
+        let histograms = series.iter().flat_map(|s| &s.histograms).map(|(_, h)| super::cost::weight(h));
+        let samples = series.iter().map(|s| s.values.len() as u64).chain(histograms).sum();
+        self.tally.read(samples, self.ctx.elapsed().saturating_sub(begun));
         self.ctx.check()?;
         let series = Rc::new(series);
         self.fetched.push(Fetched { matchers: selector.matchers.clone(), start, end, series: Rc::clone(&series) });
@@ -223,11 +274,11 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn latest(&mut self, expr: &Expr, selector: &Selector, steps: Steps, wanted: Wanted) -> Evaluated<Vector> {
         self.check_sampling(selector.sampling)?;
         let moments = self.moments(&selector.shift, steps)?;
-        self.latest_at(expr, selector, moments, wanted)
+        self.latest_at(expr, selector, steps, moments, wanted)
     }
 
     /// The same at these moments, one a step.
-    pub(crate) fn latest_at(&mut self, expr: &Expr, selector: &Selector, moments: Vec<i64>, wanted: Wanted) -> Evaluated<Vector> {
+    pub(crate) fn latest_at(&mut self, expr: &Expr, selector: &Selector, steps: Steps, moments: Vec<i64>, wanted: Wanted) -> Evaluated<Vector> {
         let (lookback, width) = (self.options.lookback_ms(), moments.len());
         let series = self.fetch(selector, &moments, lookback)?;
         let keys = series.iter().map(|s| Key { labels: Arc::clone(&s.labels), name: Name::Kept }).collect();
@@ -235,7 +286,7 @@ impl<'a> Evaluator<'a> {
             let rows = SmoothedRows::new(series, moments, lookback, self.notes.clone(), expr.into());
             return Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width, unique: true });
         }
-        let rows = LatestRows::new(series, moments, lookback, wanted);
+        let rows = LatestRows::new(series, moments, lookback, wanted, steps, self.tally.clone());
         Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width, unique: true })
     }
 
@@ -382,7 +433,10 @@ impl<'a> Evaluator<'a> {
                     let name = self.dropped();
                     keys.iter_mut().for_each(|k| k.name = name);
                 }
-                let rows = WindowRows::new(matrix, steps, scalars, function, self.notes.clone(), &c.args[0]).mixed(mixed).started(started);
+                let rows = WindowRows::new(matrix, steps, scalars, function, self.notes.clone(), &c.args[0])
+                    .mixed(mixed)
+                    .started(started)
+                    .counted(&self.tally);
                 let rows = Rows::Lazy(Box::new(rows));
                 Ok(Val::Vector(Vector { keys, rows, width: steps.count, unique: keeps_name }))
             }

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::cost::{Tally, weight};
 use super::histogram::{Total, multiplied};
 use super::notes::{Combining, Notes, Place, Spot};
-use super::vector::{ABSENT, HistogramRow, RowSource, is_absent, step_index};
+use super::vector::{ABSENT, HistogramRow, RowSource, Steps, is_absent, step_index};
 use super::window::{Plan, Plans, seconds, start_of, without_stale};
 use crate::metrics::Series;
 
@@ -27,12 +28,20 @@ pub(crate) struct LatestRows {
     ends: Vec<i64>,
     lookback: i64,
     wanted: Wanted,
-    plans: Plans<Vec<u32>>,
+    steps: Steps,
+    tally: Tally,
+    plans: Plans<Latest>,
+}
+
+/// Index of each step's most recent sample ([`u32::MAX`]: none), and how many there are.
+struct Latest {
+    indexes: Vec<u32>,
+    found: u64,
 }
 
 impl LatestRows {
-    pub(crate) fn new(series: Rc<Vec<Series>>, ends: Vec<i64>, lookback: i64, wanted: Wanted) -> Self {
-        Self { series, ends, lookback, wanted, plans: Plans::default() }
+    pub(crate) fn new(series: Rc<Vec<Series>>, ends: Vec<i64>, lookback: i64, wanted: Wanted, steps: Steps, tally: Tally) -> Self {
+        Self { series, ends, lookback, wanted, steps, tally, plans: Plans::default() }
     }
 
     fn floats(&mut self, index: usize, out: &mut [f64]) {
@@ -42,7 +51,10 @@ impl LatestRows {
             let end = self.ends[0];
             let at = series.timestamps.partition_point(|t| *t <= end);
             out[0] = match at.checked_sub(1) {
-                Some(i) if series.timestamps[i] > end.saturating_sub(self.lookback) => self.cell(series, i),
+                Some(i) if series.timestamps[i] > end.saturating_sub(self.lookback) => {
+                    self.tally.look_at(1, self.steps, |_| 1);
+                    self.cell(series, i)
+                }
                 _ => ABSENT,
             };
             return;
@@ -50,8 +62,12 @@ impl LatestRows {
         let (ends, lookback) = (&self.ends, self.lookback);
         let plan = self.plans.get(&series.timestamps, |times| {
             let latest = |(lo, hi): &(u32, u32)| if hi > lo { hi - 1 } else { u32::MAX };
-            Plan::new(times, ends, lookback).spans.iter().map(latest).collect()
+            let indexes: Vec<u32> = Plan::new(times, ends, lookback).spans.iter().map(latest).collect();
+            let found = indexes.iter().filter(|i| **i != u32::MAX).count() as u64;
+            Latest { indexes, found }
         });
+        self.tally.look_at(plan.found, self.steps, |k| u64::from(plan.indexes[k] != u32::MAX));
+        let plan = &plan.indexes;
         if self.wanted != Wanted::Value {
             for (cell, i) in out.iter_mut().zip(plan.iter()) {
                 *cell = if *i == u32::MAX { ABSENT } else { self.cell(series, *i as usize) };
@@ -83,6 +99,7 @@ impl RowSource for LatestRows {
         if series.histograms.is_empty() {
             return;
         }
+        let mut weights = vec![0; out.len()];
         for (k, (cell, end)) in out.iter_mut().zip(&self.ends).enumerate() {
             let at = series.histograms.partition_point(|(t, _)| t <= end);
             let latest = at.checked_sub(1).map(|i| &series.histograms[i]).filter(|(t, _)| *t > end.saturating_sub(self.lookback));
@@ -95,12 +112,14 @@ impl RowSource for LatestRows {
             if h.is_stale() {
                 continue;
             }
+            weights[k] = weight(h);
             match self.wanted {
                 Wanted::Value => histograms.push((step_index(k), Arc::clone(h))),
                 Wanted::Time => *cell = seconds(*time),
                 Wanted::Start => *cell = seconds(start_of(&series.starts, *time)),
             }
         }
+        self.tally.look_at(weights.iter().sum(), self.steps, |k| weights[k]);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cost::Cost;
 use skopos_model::{Labels, NativeHistogram};
 
 /// A value at the time asked for.
@@ -62,4 +63,6 @@ pub struct QueryOutput {
     pub warnings: Vec<String>,
     /// Things worth knowing, with their position in the query.
     pub infos: Vec<String>,
+    /// What it has cost.
+    pub cost: Cost,
 }

@@ -403,6 +403,13 @@ impl Vector {
         if unique { Ok(grid) } else { grid.merge_same() }
     }
 
+    /// With all its rows computed, still not looked through for equal labels.
+    pub(crate) fn computed(self, ev: &Evaluator<'_>) -> Result<Self, QueryError> {
+        let (width, unique) = (self.width, self.unique);
+        let grid = self.cells(ev, width)?;
+        Ok(Self { unique, ..Self::dense(grid) })
+    }
+
     fn cells(self, ev: &Evaluator<'_>, width: usize) -> Result<Grid, QueryError> {
         match self.rows {
             Rows::Dense(data, histograms) => {

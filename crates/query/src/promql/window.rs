@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::cost::Tally;
 use super::mixed::{Native, SpanFn};
 use super::notes::{Notes, Place, Spot};
 use super::vector::{ABSENT, HistogramRow, Matrix, RowSource, Steps, is_absent};
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) spans: Vec<(u32, u32)>,
     /// What extrapolation needs, worked out when first asked for.
     edges: OnceCell<Vec<Edge>>,
+    /// Samples of all windows together, worked out when first asked for.
+    samples: OnceCell<u64>,
 }
 
 /// Times around a window's samples, seconds.
@@ -64,7 +67,18 @@ impl Plan {
                 (index(lo.min(hi)), index(hi))
             })
             .collect();
-        Self { spans, edges: OnceCell::new() }
+        Self { spans, edges: OnceCell::new(), samples: OnceCell::new() }
+    }
+
+    /// Samples of a step's window.
+    pub(crate) fn samples_at(&self, k: usize) -> u64 {
+        let (lo, hi) = self.spans[k];
+        u64::from(hi - lo)
+    }
+
+    /// Samples of all windows together.
+    pub(crate) fn samples(&self) -> u64 {
+        *self.samples.get_or_init(|| self.spans.iter().map(|(lo, hi)| u64::from(hi - lo)).sum())
     }
 
     /// See [`Edge`].
@@ -176,12 +190,13 @@ pub(crate) struct WindowRows {
     started: Option<WindowFn>,
     notes: Notes,
     place: Place,
+    tally: Option<Tally>,
     plans: Plans<Plan>,
 }
 
 impl WindowRows {
     pub(crate) fn new(matrix: Matrix, steps: Steps, scalars: Vec<Vec<f64>>, function: WindowFn, notes: Notes, place: impl Into<Place>) -> Self {
-        Self { matrix, steps, scalars, function, mixed: None, started: None, notes, place: place.into(), plans: Plans::default() }
+        Self { matrix, steps, scalars, function, mixed: None, started: None, notes, place: place.into(), tally: None, plans: Plans::default() }
     }
 
     /// With what takes windows with histograms.
@@ -193,6 +208,12 @@ impl WindowRows {
     /// With what takes floats that say when their counter was started.
     pub(crate) fn started(mut self, function: Option<WindowFn>) -> Self {
         self.started = function;
+        self
+    }
+
+    /// Counting the samples looked at.
+    pub(crate) fn counted(mut self, tally: &Tally) -> Self {
+        self.tally = Some(tally.clone());
         self
     }
 
@@ -213,11 +234,18 @@ impl WindowRows {
             scalars: &self.scalars,
             spot: if m.is_named(index) { self.notes.about_series(&series.labels, self.place) } else { self.notes.about("", self.place) },
         };
+        if let Some(tally) = &self.tally {
+            tally.look_at(plan.samples(), self.steps, |k| plan.samples_at(k));
+        }
         let function = self.started.filter(|_| known).unwrap_or(self.function);
         function(&windows, out);
         if !series.histograms.is_empty() {
             let native = Native { series, function: self.mixed, sampling: m.sampling, starts: known };
             super::mixed::compute(&windows, &native, out, histograms);
+            if let Some(tally) = &self.tally {
+                let weights: Vec<u64> = m.ends.iter().map(|end| weight_of_window(series, end.saturating_sub(m.range), *end)).collect();
+                tally.look_at(weights.iter().sum(), self.steps, |k| weights[k]);
+            }
         }
     }
 }
@@ -237,6 +265,13 @@ impl RowSource for WindowRows {
         let series = &self.matrix.series[index];
         self.compute(index, (&series.timestamps, &series.values), &plan, out, histograms);
     }
+}
+
+/// As how many samples the histograms of a window count.
+fn weight_of_window(series: &Series, start: i64, end: i64) -> u64 {
+    let from = series.histograms.partition_point(|(t, _)| *t <= start);
+    let inside = series.histograms[from..].iter().take_while(|(t, _)| *t <= end);
+    inside.map(|(_, h)| super::cost::weight(h)).sum()
 }
 
 /// When the counter of the sample at `time` was started; zero when that is not known.

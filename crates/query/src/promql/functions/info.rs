@@ -138,7 +138,7 @@ fn fetch(ev: &mut Evaluator<'_>, c: &Call, steps: Steps, matchers: &[Matcher], g
     let times: Vec<i64> = steps.times().collect();
     let moments = reference(ev, &c.args[0], &times)?.unwrap_or(times);
     let selector = Selector { name: None, matchers: wanted, shift: Shift::default(), sampling: Sampling::Plain };
-    let found = ev.latest_at(&c.args[0], &selector, moments, Wanted::Time)?.into_grid(ev)?;
+    let found = ev.latest_at(&c.args[0], &selector, steps, moments, Wanted::Time)?.into_grid(ev)?;
     Ok(Infos::new(found))
 }
 

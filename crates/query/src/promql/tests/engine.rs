@@ -117,6 +117,53 @@ fn extreme_times_do_not_panic() {
     }
 }
 
+#[test]
+fn costs_are_counted() {
+    let mut ctx = context();
+    ctx.detailed = true;
+    // Two series, a sample every 15 s: 20 in a window of five minutes.
+    let out = range("sum(rate(requests_total[5m]))", 600_000, 660_000, 30_000, &ctx).unwrap();
+    assert_eq!(out.cost.samples, 2 * 20 * 3);
+    assert_eq!(out.cost.samples_by_step, [(600_000, 40), (630_000, 40), (660_000, 40)]);
+    assert_eq!(out.cost.peak_samples, 2 * 24 + 3, "what was read, and the sums");
+    assert!(out.cost.total >= out.cost.reading);
+    let out = range("requests_total", 600_000, 660_000, 30_000, &context()).unwrap();
+    assert_eq!((out.cost.samples, out.cost.samples_by_step.len()), (6, 0));
+    let subquery = range("max_over_time(requests_total[1m:30s])", 600_000, 600_000, 1, &context()).unwrap();
+    assert_eq!(subquery.cost.samples, 2 * 2 + 2 * 2, "of the inner steps, and those of the window");
+    let mut text = String::new();
+    let cost = super::super::Cost {
+        samples: 7,
+        samples_by_step: vec![(1000, 3), (1500, 4)],
+        peak_samples: 9,
+        reading: Duration::from_millis(250),
+        total: Duration::from_secs(1),
+    };
+    json::write_cost(&mut text, &cost);
+    assert_eq!(
+        text,
+        r#"{"timings":{"evalTotalTime":1,"resultSortTime":0,"queryPreparationTime":0.25,"innerEvalTime":0.75,"execQueueTime":0,"execTotalTime":1},"samples":{"totalQueryableSamplesPerStep":[[1,3],[1.500,4]],"totalQueryableSamples":7,"peakSamples":9}}"#
+    );
+}
+
+#[test]
+fn stages_are_explained() {
+    let text = "sum by (code) (rate(requests_total[5m])) / (1 + 1)";
+    let expr = parse(text).unwrap();
+    let engine = Engine::default();
+    let (out, stages) = engine.explain(&store(), &expr, 600_000, 660_000, 30_000, &context()).unwrap();
+    assert_eq!(out.value, range(text, 600_000, 660_000, 30_000, &context()).unwrap().value);
+    let [division] = &stages[..] else { panic!("{stages:?}") };
+    assert_eq!((division.series, division.samples), (2, 120));
+    let [sum, number] = &division.children[..] else { panic!("{division:?}") };
+    assert_eq!((&sum.expression[..], sum.series), ("sum by (code) (rate(requests_total[5m]))", 2));
+    assert_eq!((&number.expression[..], number.series, number.children.len()), ("1 + 1", 1, 2));
+    let rate = &sum.children[0];
+    assert_eq!((&text[rate.span.start..rate.span.end], rate.series, rate.samples), ("rate(requests_total[5m])", 2, 120));
+    assert_eq!((&rate.children[0].expression[..], rate.children[0].series, rate.children[0].samples), ("requests_total[5m]", 2, 0));
+    assert!(division.time >= sum.time && sum.time >= rate.time);
+}
+
 /// `docs/reference/promql-functions.md` is the table of functions; `UPDATE_EXPECT=1` writes it.
 #[test]
 fn functions_are_documented() {
