@@ -218,6 +218,34 @@ fn set(grid: &mut Grid, row: usize, k: usize, value: Outcome) {
     }
 }
 
+fn not_unique() -> QueryError {
+    QueryError::Execution("multiple matches for labels: grouping labels must ensure unique matches".to_owned())
+}
+
+/// Results that a comparison left out: their labels are taken nevertheless, so that whether a query is valid does not
+/// depend on values.
+#[derive(Default)]
+struct Claims(Vec<(Key, Vec<usize>)>);
+
+impl Claims {
+    /// Results with these labels.
+    fn add(&mut self, key: Key, mut steps: Vec<usize>) {
+        match self.0.iter_mut().find(|(other, _)| other.same(&key)) {
+            Some((_, taken)) => taken.append(&mut steps),
+            None => self.0.push((key, steps)),
+        }
+    }
+
+    /// Whether two results of a group, the rows of `out` from `first` on among them, have the same labels at a step.
+    fn are_taken(&mut self, out: &Grid, first: usize) -> bool {
+        self.0.iter_mut().any(|(key, steps)| {
+            steps.sort_unstable();
+            let mut rows = (first..out.keys.len()).filter(|i| out.keys[*i].same(key));
+            steps.windows(2).any(|pair| pair[0] == pair[1]) || rows.any(|i| steps.iter().any(|k| out.is_present(i, *k)))
+        })
+    }
+}
+
 /// Arithmetic and comparison between two vectors.
 struct Pairing<'a, 'e> {
     ev: &'a Evaluator<'e>,
@@ -271,9 +299,12 @@ impl Pairing<'_, '_> {
                 }
             }
             let mut matched = vec![false; width];
+            let first_of_group = out.keys.len();
+            let mut claims = Claims::default();
             for i in manys {
                 let row = many.row(*i);
                 let mut rows: Vec<(usize, usize)> = Vec::new();
+                let mut left_out: Vec<(usize, Vec<usize>)> = Vec::new();
                 for k in 0..width {
                     let v = row[k];
                     if is_absent(v) && !many.is_present(*i, k) {
@@ -300,7 +331,15 @@ impl Pairing<'_, '_> {
                             "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)".to_owned(),
                         ));
                     }
-                    let Some(value) = value else { continue };
+                    let Some(value) = value else {
+                        if !self.matching().include.is_empty() {
+                            match left_out.iter_mut().find(|(o, _)| *o == other) {
+                                Some((_, steps)) => steps.push(k),
+                                None => left_out.push((other, vec![k])),
+                            }
+                        }
+                        continue;
+                    };
                     let found = rows.iter().find(|(o, _)| *o == other).map(|(_, r)| *r);
                     let target = found.unwrap_or_else(|| {
                         let one_key = (other != usize::MAX).then(|| &one.keys[other]);
@@ -310,6 +349,12 @@ impl Pairing<'_, '_> {
                     });
                     set(&mut out, target, k, value);
                 }
+                for (other, steps) in left_out {
+                    claims.add(self.key(&many.keys[*i], one.keys.get(other)), steps);
+                }
+            }
+            if claims.are_taken(&out, first_of_group) {
+                return Err(not_unique());
             }
             if let Some(fill) = fill_many {
                 let mut rows: Vec<(usize, usize)> = Vec::new();
@@ -333,9 +378,7 @@ impl Pairing<'_, '_> {
             }
         }
         out.merge_same().map_err(|e| match (e, self.matching().grouping) {
-            (QueryError::Execution(_), Grouping::Left | Grouping::Right) => {
-                QueryError::Execution("multiple matches for labels: grouping labels must ensure unique matches".to_owned())
-            }
+            (QueryError::Execution(_), Grouping::Left | Grouping::Right) => not_unique(),
             (e, _) => e,
         })
     }

@@ -14,7 +14,7 @@ mod starts;
 mod time;
 
 pub(crate) use mixed::mixed;
-pub(crate) use starts::started;
+pub(crate) use starts::{is_reset as is_start_reset, started};
 
 use super::ast::{Call, Expr, Kind, Type};
 use super::display::number;

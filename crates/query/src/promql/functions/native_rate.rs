@@ -41,10 +41,9 @@ fn difference(s: &Span<'_>, counter: bool) -> Option<Total> {
         spot.no_counter();
     }
     let start = |i: usize| s.histogram_starts.get(i).copied().unwrap_or(0);
-    let restarted = |i: usize| starts::is_reset((start(i - 1), points[i - 1].0), (start(i), points[i].0));
     // A first histogram that a reset follows does not matter, and neither does its layout.
     let second = &points[1].1;
-    let empty = (counter && (restarted(1) || is_reset(second, &points[0].1))).then(|| NativeHistogram {
+    let empty = (counter && s.is_restart(1)).then(|| NativeHistogram {
         schema: second.schema,
         custom_bounds: second.custom_bounds.clone(),
         ..NativeHistogram::default()
@@ -72,12 +71,11 @@ fn difference(s: &Span<'_>, counter: bool) -> Option<Total> {
         if (1..points.len()).any(|i| starts::overlaps((start(i - 1), points[i - 1].0), start(i))) {
             spot.start_overlap();
         }
-        let mut before = first;
-        for (i, (_, h)) in points.iter().enumerate().skip(1) {
-            if (restarted(i) || is_reset(h, before)) && !combine(&mut total, before, Combining::Addition, spot) {
+        // What came before the first restart was left out when that follows the first histogram.
+        for i in (1..points.len()).filter(|i| (*i > 1 || empty.is_none()) && s.is_restart(*i)) {
+            if !combine(&mut total, &points[i - 1].1, Combining::Addition, spot) {
                 return None;
             }
-            before = h;
         }
     } else if !is_gauge(&points[0].1) || !is_gauge(last) {
         spot.no_gauge();
