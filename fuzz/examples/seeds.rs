@@ -27,6 +27,8 @@ const TEXT: &str = "# HELP a_total Help \\\\ text.\n# TYPE a_total counter\na_to
 const OPEN_METRICS: &str =
     "# TYPE a counter\n# UNIT a_seconds seconds\na_total 1 1700000000.5 # {trace_id=\"x\"} 0.5 1700000000\n# TYPE i info\ni_info{v=\"1\"} 1\n# EOF\n";
 const LINES: &str = "{\"ts\":\"2026-01-02T03:04:05.6Z\",\"level\":\"WARN\",\"msg\":\"slow\",\"service\":\"orders\",\"trace_id\":\"5b8efff798038103d269b633813fc60c\",\"n\":1.5,\"o\":{\"a\":[1,null,true]}}\nplain text\n{\"time\":1700000000.25,\"severity\":17,\"message\":\"\\ud83d\\ude00\"}\n{\"broken\":\n";
+const STATSD: &[&str] = &["jobs.done:2|c|@0.5|#env:test,zone:a|c:id|T1656581400", "took,tag=x:1:2.5:-3|ms", "foo.[a=b]bar:+3|g\nfoo:4|g"];
+const RELABEL: &str = r#"[{"source_labels":["a","d"],"separator":";","regex":"(.)(;.*)","target_label":"x_$1","replacement":"${2}y"},{"action":"hashmod","source_labels":["a"],"modulus":8,"target_label":"h"},{"action":"labelmap","regex":"(a).*","replacement":"${1}b"},{"action":"labeldrop","regex":"d"},{"action":"keepequal","source_labels":["a"],"target_label":"ab"}]"#;
 
 fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -48,6 +50,12 @@ fn main() -> std::io::Result<()> {
     for (number, text) in [TEXT, OPEN_METRICS].into_iter().enumerate() {
         write("exposition", number, text.as_bytes())?;
     }
+    write("remote_write", 2, &remote_write_2())?;
+    write("exposition", 2, &families())?;
+    for (number, line) in STATSD.iter().enumerate() {
+        write("statsd", number, line.as_bytes())?;
+    }
+    write("relabel", 0, RELABEL.as_bytes())?;
     write("json_lines", 0, LINES.as_bytes())?;
     for (number, query) in PROMQL.iter().enumerate() {
         write("promql", number, query.as_bytes())?;
@@ -68,6 +76,26 @@ fn remote_write() -> Vec<u8> {
     let series = [label("__name__", "a_total"), label("job", "orders"), sample, exemplar].concat();
     let metadata = [vec![1 << 3, 1], field(2, b"a_total"), field(4, b"Help.")].concat();
     [field(1, &series), field(3, &metadata)].concat()
+}
+
+/// An `io.prometheus.write.v2.Request` with one series: a sample with its start, a native histogram, metadata.
+fn remote_write_2() -> Vec<u8> {
+    let symbols = ["", "__name__", "a_total", "job", "orders", "Help."].iter().flat_map(|text| field(4, text.as_bytes())).collect::<Vec<_>>();
+    let number = |tag: u8, value: f64| [&[tag << 3 | 1][..], &value.to_le_bytes()].concat();
+    let time = |tag: u8| [&[tag << 3][..], &varint(1_700_000_000_000)].concat();
+    let sample = field(2, &[number(1, 1.5), time(2), time(3)].concat());
+    // Three observations in two buckets, schema 1.
+    let histogram = field(3, &[vec![1 << 3, 3], number(3, 4.5), vec![4 << 3, 2], field(11, &[2 << 3, 2]), field(12, &[2, 2]), time(15)].concat());
+    let metadata = field(5, &[vec![1 << 3, 1, 3 << 3, 5]].concat());
+    [symbols, field(5, &[field(1, &[1, 2, 3, 4]), sample, histogram, metadata].concat())].concat()
+}
+
+/// A `MetricFamily` behind its length: a counter with a label.
+fn families() -> Vec<u8> {
+    let label = field(1, &[field(1, b"code"), field(2, b"200")].concat());
+    let counter = field(3, &[&[1 << 3 | 1][..], &7f64.to_le_bytes()].concat());
+    let family = [field(1, b"requests_total"), field(2, b"Requests."), field(4, &[label, counter].concat())].concat();
+    [varint(family.len() as u64), family].concat()
 }
 
 fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {

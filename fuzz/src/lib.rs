@@ -3,6 +3,9 @@
 
 use std::collections::HashMap;
 
+use skopos_ingest::otlp::metrics::delta::{DeltaLimits, Deltas};
+use skopos_ingest::otlp::names::NameTranslation;
+use skopos_ingest::otlp::options::OtlpOptions;
 use skopos_ingest::{Cache, Context, Protocol, decode};
 use skopos_model::{IngestLimits, Labels, SeriesId, SeriesResolver};
 
@@ -48,5 +51,31 @@ pub fn decode_twice(protocol: Protocol, body: &[u8], parameters: &str) {
     assert_eq!(first, once(), "the same body gives the same rows");
     if let Err(error) = &first {
         assert!(!error.is_empty(), "an error says what was wrong");
+    }
+}
+
+/// Decodes OTLP metrics with other options and a memory of delta streams; what comes out is valid, and the memory keeps
+/// to its limit.
+pub fn decode_deltas(body: &[u8]) {
+    let limits = IngestLimits::default();
+    let options = OtlpOptions {
+        translation_strategy: NameTranslation::NoTranslation,
+        promote_all_resource_attributes: true,
+        convert_histograms_to_nhcb: true,
+        ..OtlpOptions::default()
+    };
+    let mut deltas = Deltas::new(DeltaLimits { streams_max: 10, ..DeltaLimits::default() });
+    for _ in 0..2 {
+        let cache = Cache::default();
+        let pass = deltas.pass();
+        let mut ctx = Context { otlp: &options, ..Context::new(&limits, 1_700_000_000_000_000_000, &cache) };
+        ctx.deltas = Some(&pass);
+        let decoded = decode(Protocol::OtlpMetrics, body, "", &ctx, &mut Numbers::default());
+        if let Ok(skopos_model::Batch::Samples(samples)) = decoded.map(|decoded| decoded.batch) {
+            assert!(samples.histograms.iter().all(|(_, _, h)| h.check().is_ok()), "histograms are checked");
+        }
+        let changes = pass.into_changes();
+        deltas.commit(changes, 1_700_000_000_000_000_000);
+        assert!(deltas.len() <= 10, "the memory is bounded");
     }
 }

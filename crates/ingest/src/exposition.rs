@@ -3,6 +3,7 @@
 //! Lenient where Prometheus is: doubled metadata, any order of families and unknown escapes are taken. A line
 //! that cannot be read fails the scrape, as it does there: half a scrape would look like vanished series.
 
+pub mod backfill;
 mod cursor;
 mod openmetrics;
 mod protobuf;

@@ -22,6 +22,7 @@ pub mod proto;
 pub mod protocols;
 pub mod relabel;
 pub mod remote_write;
+pub mod statsd;
 
 mod histogram;
 mod series;

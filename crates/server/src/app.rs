@@ -20,9 +20,10 @@ use tokio::sync::Semaphore;
 use crate::config::ConfigHandle;
 use crate::http::auth::Auth;
 use crate::http::{ApiError, ApiResult};
-use crate::ingest::scrape::Scrapes;
+use crate::ingest::statsd::Statsd;
 use crate::probes::Probes;
 use crate::reliability::Reliability;
+use crate::scrape::Scrapes;
 use crate::telemetry::Telemetry;
 
 /// Addresses in use, as `DIR/addresses.json` and `GET /v1/status` show them.
@@ -78,6 +79,8 @@ pub struct App {
     pub drill_permit: Arc<Semaphore>,
     /// Targets that are scraped.
     pub scrapes: Scrapes,
+    /// StatsD over UDP.
+    pub statsd: Statsd,
 }
 
 /// Options of decoders that a reload may change, with what is remembered under them.

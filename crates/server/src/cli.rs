@@ -6,6 +6,7 @@ pub(crate) mod client;
 mod dashboards;
 mod drill;
 mod files;
+mod import;
 mod query;
 mod rules;
 mod runbook;
@@ -48,6 +49,8 @@ enum Command {
     Dashboards(dashboards::DashboardsArgs),
     /// Tail files or standard input and send the lines as logs.
     Agent(agent::AgentArgs),
+    /// Bring in samples of the past.
+    Import(import::ImportArgs),
     /// Work with rule files.
     Rules(rules::RulesArgs),
 }
@@ -62,6 +65,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Runbook(args) => runbook::run(args).await,
         Command::Dashboards(args) => dashboards::run(args).await,
         Command::Agent(args) => agent::run(args).await,
+        Command::Import(args) => import::run(args).await,
         Command::Rules(args) => rules::run(args).await,
     };
     result.unwrap_or_else(|error| {

@@ -5,13 +5,15 @@
 
 mod file;
 mod load;
+mod prometheus;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, RetentionConfig, ScrapeConfig, read_token};
-pub use load::{Loaded, Problem, load};
+pub use file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, RetentionConfig, ScrapeConfig, StatsdConfig, read_token};
+pub use load::{Loaded, Problem, load, load_with};
+pub use prometheus::{Prometheus, load_prometheus};
 
 use crate::app::{App, IngestSettings};
 
@@ -37,10 +39,10 @@ impl ConfigHandle {
 /// All problems when one of them is an error; nothing has changed then.
 pub async fn reload(app: &Arc<App>) -> Result<Vec<Problem>, Vec<Problem>> {
     let before = app.config.get();
-    let path = before.path.clone();
+    let (path, prometheus) = (before.path.clone(), before.prometheus_path.clone());
     let now = app.clock.now_nanos();
     let version = before.version + 1;
-    let read = tokio::task::spawn_blocking(move || load(path.as_deref(), now, version)).await;
+    let read = tokio::task::spawn_blocking(move || load_with(path.as_deref(), prometheus.as_deref(), now, version)).await;
     let loaded = match read {
         Ok(Ok(loaded)) => loaded,
         Ok(Err(problems)) => return Err(problems),
@@ -57,6 +59,7 @@ pub async fn reload(app: &Arc<App>) -> Result<Vec<Problem>, Vec<Problem>> {
     app.config.0.store(Arc::new(loaded));
     app.reliability.configure(app).await;
     app.scrapes.restart(app);
+    app.statsd.restart(app);
     crate::probes::Probes::restart(app);
     tracing::info!(version, warnings = problems.len(), "configuration reloaded");
     Ok(problems)

@@ -1,4 +1,4 @@
-//! The doors: OTLP over HTTP and gRPC, Prometheus remote write, JSON lines, scrapes.
+//! The doors: OTLP over HTTP and gRPC, Prometheus remote write, JSON lines, StatsD.
 //!
 //! Every door does the same: limit, decompress, decode, log and store, count, answer in the protocol's own words.
 
@@ -9,7 +9,7 @@ mod labelled;
 pub mod otlp_http;
 pub mod remote_write;
 pub mod replay;
-pub mod scrape;
+pub mod statsd;
 
 use skopos_ingest::Protocol;
 use skopos_ingest::protocols::PROTOCOLS;

@@ -21,6 +21,7 @@ pub mod probes;
 mod reference;
 pub mod reliability;
 pub mod router;
+pub mod scrape;
 pub mod serve;
 pub mod telemetry;
 pub mod time_arg;

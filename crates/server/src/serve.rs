@@ -25,10 +25,12 @@ use crate::app::{Addresses, App, IngestSettings, QUERIES_MAX};
 use crate::config::{ConfigHandle, Loaded};
 use crate::http::auth::{Auth, load_or_create_key};
 use crate::ingest::accept::store_own;
-use crate::ingest::{replay::Replay, scrape::Scrapes};
+use crate::ingest::replay::Replay;
+use crate::ingest::statsd::Statsd;
 use crate::probes::Probes;
 use crate::reliability::Reliability;
 use crate::router;
+use crate::scrape::Scrapes;
 use crate::telemetry::Telemetry;
 
 /// How a server is started.
@@ -165,6 +167,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         query_permits: Arc::new(Semaphore::new(QUERIES_MAX)),
         drill_permit: Arc::new(Semaphore::new(1)),
         scrapes: Scrapes::default(),
+        statsd: Statsd::default(),
         config: ConfigHandle::new(config),
     });
     let stop = CancellationToken::new();
@@ -197,6 +200,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
     tokio::spawn(crate::drill::resume(Arc::clone(&app)));
     tasks.spawn(write_span_metrics(Arc::clone(&app), stop.clone()));
     app.scrapes.restart(&app);
+    app.statsd.restart(&app);
     Probes::restart(&app);
     Ok(Server { app, stop, tasks })
 }
@@ -213,7 +217,7 @@ impl Server {
     /// When the last flush fails; the write-ahead log then still holds the rows.
     pub async fn stop(self) -> anyhow::Result<()> {
         tracing::info!("stopping: draining requests");
-        tokio::join!(self.app.scrapes.stop(), self.app.probes.stop());
+        tokio::join!(self.app.scrapes.stop(), self.app.statsd.stop(), self.app.probes.stop());
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {

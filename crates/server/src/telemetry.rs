@@ -1,6 +1,9 @@
 //! The server's own figures, shown on `/metrics` and in `GET /v1/status`.
 
+mod targets;
 mod upkeep;
+
+pub use targets::{LastScrape, TargetState, Targets};
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +12,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use skopos_model::{Rejected, Signal};
 use skopos_storage::{SignalStats, StoreStats};
 
@@ -102,56 +104,6 @@ impl IngestTelemetry {
     /// Rejected rows: signal, reason, count, latest example.
     pub fn rejections(&self) -> Vec<(Signal, &'static str, u64, String)> {
         self.rejected.lock().iter().map(|((s, r), (n, e))| (*s, *r, *n, e.clone())).collect()
-    }
-}
-
-/// State of scrape targets, as `/api/v1/targets` shows it.
-#[derive(Debug, Default)]
-pub struct Targets(Mutex<BTreeMap<(String, String), Target>>);
-
-/// What happened at a target's last scrape.
-#[derive(Debug, Clone, Default)]
-pub struct Target {
-    /// Labels of its series.
-    pub labels: BTreeMap<String, String>,
-    /// Empty when it worked.
-    pub error: String,
-    /// Unix nanoseconds.
-    pub last_scrape: i64,
-    /// Seconds it took.
-    pub duration: f64,
-    /// Seconds between scrapes.
-    pub interval: f64,
-}
-
-impl Targets {
-    /// Records a scrape.
-    pub fn record(&self, job: &str, url: &str, target: Target) {
-        self.0.lock().insert((job.to_owned(), url.to_owned()), target);
-    }
-
-    /// Forgets targets that are configured no longer.
-    pub fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
-        self.0.lock().retain(|(job, url), _| keep(job, url));
-    }
-
-    /// Prometheus' shape.
-    pub fn to_json(&self) -> Value {
-        let active: Vec<Value> = self
-            .0
-            .lock()
-            .iter()
-            .map(|((job, url), t)| {
-                let stamp = jiff::Timestamp::from_nanosecond(i128::from(t.last_scrape)).map(|s| s.to_string()).unwrap_or_default();
-                json!({
-                    "discoveredLabels": {"__address__": url, "job": job}, "labels": t.labels, "scrapePool": job, "scrapeUrl": url, "globalUrl": url,
-                    "lastError": t.error, "lastScrape": stamp, "lastScrapeDuration": t.duration,
-                    "health": if t.error.is_empty() { "up" } else { "down" },
-                    "scrapeInterval": format!("{}s", t.interval), "scrapeTimeout": format!("{}s", t.interval),
-                })
-            })
-            .collect();
-        json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}})
     }
 }
 

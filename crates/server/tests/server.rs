@@ -28,6 +28,8 @@ mod grpc;
 mod help;
 #[path = "server/http.rs"]
 mod http;
+#[path = "server/import.rs"]
+mod import;
 #[path = "server/json_lines.rs"]
 mod json_lines;
 #[path = "server/mission.rs"]
@@ -44,5 +46,9 @@ mod programs;
 mod reference;
 #[path = "server/remote_write.rs"]
 mod remote_write;
+#[path = "server/scrape.rs"]
+mod scrape;
+#[path = "server/statsd.rs"]
+mod statsd;
 #[path = "server/telemetry.rs"]
 mod telemetry;

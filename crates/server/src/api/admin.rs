@@ -29,3 +29,15 @@ pub async fn reload(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
         ))),
     }
 }
+
+/// `POST /-/reload`, as Prometheus has it: 200, or 500 with what is wrong.
+pub async fn prometheus_reload(State(app): State<Arc<App>>) -> (axum::http::StatusCode, String) {
+    match crate::config::reload(&app).await {
+        Ok(_) => (axum::http::StatusCode::OK, String::new()),
+        Err(problems) => {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let text = format!("failed to reload config: the previous one stays in force\n{}\n", lines.join("\n"));
+            (axum::http::StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+    }
+}

@@ -49,6 +49,7 @@ pub async fn status(State(app): State<Arc<App>>) -> ApiResult<Json<Value>> {
         "environments": environments(&app, now).await?,
         "config": {
             "file": config.path.as_ref().map(|p| p.display().to_string()),
+            "prometheus_file": config.prometheus_path.as_ref().map(|p| p.display().to_string()),
             "version": config.version, "loaded": config.loaded.to_string(), "problems": config.problems,
         },
     })))

@@ -21,6 +21,7 @@ const OTLP_GRPC: &str = "127.0.0.1:4317";
 Examples:
   skopos serve --data ./data
   skopos serve --data /var/lib/skopos --config /etc/skopos/skopos.yaml
+  skopos serve --data ./data --prometheus-config /etc/prometheus/prometheus.yml
   skopos serve --data /tmp/try --listen 127.0.0.1:0      (a free port; see /tmp/try/addresses.json)
 
 Telemetry: OTLP/HTTP on 4318 and OTLP/gRPC on 4317, and everything HTTP on the main port as well.
@@ -41,6 +42,9 @@ pub(crate) struct ServeArgs {
     /// Configuration: rules, SLOs, runbooks, receivers, scrapes, limits (YAML).
     #[arg(long, env = "SKOPOS_CONFIG")]
     config: Option<PathBuf>,
+    /// A prometheus.yml, unchanged: its jobs are scraped and its rules evaluated; what is not served of it is named.
+    #[arg(long)]
+    prometheus_config: Option<PathBuf>,
     /// File with the API key; made when it is not there. [default: api-key in the data folder]
     #[arg(long)]
     api_key_file: Option<PathBuf>,
@@ -70,7 +74,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         Some(address) => Some((address, true)),
         None => default.parse().ok().map(|address| (address, false)),
     };
-    let loaded = match config::load(args.config.as_deref(), skopos_model::SystemClock.now_nanos(), 1) {
+    let loaded = match config::load_with(args.config.as_deref(), args.prometheus_config.as_deref(), skopos_model::SystemClock.now_nanos(), 1) {
         Ok(loaded) => loaded,
         Err(problems) => {
             for problem in problems {

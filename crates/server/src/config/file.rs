@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use skopos_ingest::otlp::options::OtlpOptions;
@@ -9,6 +10,8 @@ use skopos_reliability::notify::NotifyConfig;
 use skopos_reliability::runbooks::{ActionKind, ParameterSchema};
 
 use crate::probes::ProbeConfig;
+use crate::scrape::Job;
+use crate::scrape::config::{GlobalConfig, Scheme, ScrapeJobConfig, ScrapeProtocol, Span, TargetGroup};
 
 /// The configuration file. Paths and globs are relative to the file's folder.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -40,6 +43,8 @@ pub struct ConfigFile {
     pub allow_hosts: Vec<String>,
     /// Targets to scrape.
     pub scrape: Vec<ScrapeConfig>,
+    /// StatsD over UDP.
+    pub statsd: StatsdConfig,
     /// How OTLP metrics become Prometheus series; the keys of Prometheus' section `otlp`.
     pub otlp: OtlpOptions,
     /// Services that are asked whether they live, are ready, have started.
@@ -66,6 +71,7 @@ impl Default for ConfigFile {
             action_files: Vec::new(),
             allow_hosts: Vec::new(),
             scrape: Vec::new(),
+            statsd: StatsdConfig::default(),
             otlp: OtlpOptions::default(),
             probes: Vec::new(),
             retention: RetentionConfig::default(),
@@ -184,12 +190,67 @@ pub struct ScrapeConfig {
     pub honor_timestamps: bool,
 }
 
+impl ScrapeConfig {
+    /// The job, with what `scrape_configs` of Prometheus would say. Every format and both kinds of histograms are taken.
+    ///
+    /// # Errors
+    /// With the key that is wrong.
+    pub fn job(&self, base: &Path) -> Result<Job, String> {
+        let scheme = |target: &String| target.split_once("://").map(|(scheme, _)| scheme.to_owned());
+        let mut schemes: Vec<Option<String>> = self.targets.iter().map(scheme).collect();
+        schemes.dedup();
+        let scheme = match &schemes[..] {
+            [] | [None] => Scheme::Http,
+            [Some(one)] if one == "http" => Scheme::Http,
+            [Some(one)] if one == "https" => Scheme::Https,
+            _ => return Err("targets: expected host:port, or the same scheme (http or https) in front of all".to_owned()),
+        };
+        let hosts =
+            self.targets.iter().map(|target| target.split_once("://").map_or(target.as_str(), |(_, host)| host).trim_end_matches('/').to_owned());
+        let config = ScrapeJobConfig {
+            job_name: self.job.clone(),
+            scrape_interval: Some(Span(Duration::from_secs(self.interval_seconds.max(1)))),
+            scrape_timeout: Some(Span(Duration::from_secs(self.timeout_seconds.unwrap_or(self.interval_seconds).min(self.interval_seconds).max(1)))),
+            scrape_native_histograms: Some(true),
+            always_scrape_classic_histograms: Some(true),
+            fallback_scrape_protocol: Some(ScrapeProtocol::PrometheusText0),
+            metrics_path: Some(self.path.clone()),
+            honor_labels: self.honor_labels,
+            honor_timestamps: Some(self.honor_timestamps),
+            scheme,
+            static_configs: vec![TargetGroup { targets: hosts.collect(), labels: self.labels.clone() }],
+            ..ScrapeJobConfig::default()
+        };
+        config.job(&GlobalConfig::default(), base)
+    }
+}
+
 fn metrics_path() -> String {
     "/metrics".to_owned()
 }
 
 fn scrape_interval() -> u64 {
     15
+}
+
+/// StatsD lines over UDP, in the dialects of Datadog, InfluxDB, Librato and SignalFx.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StatsdConfig {
+    /// Address to listen on, as `127.0.0.1:8125`; StatsD is not taken when absent.
+    pub listen: Option<String>,
+    /// Seconds between samples of what has been added up.
+    pub flush_seconds: u64,
+    /// Most series; lines that would make further ones are refused.
+    pub series_max: usize,
+    /// A series without a line for so long ends, seconds.
+    pub idle_seconds: u64,
+}
+
+impl Default for StatsdConfig {
+    fn default() -> Self {
+        Self { listen: None, flush_seconds: 10, series_max: 50_000, idle_seconds: 600 }
+    }
 }
 
 /// Days rows are kept, by signal.

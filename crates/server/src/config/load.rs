@@ -11,8 +11,10 @@ use skopos_reliability::engine::EngineConfig;
 use skopos_reliability::runbooks::Actions;
 
 use super::file::{ActionConfig, ConfigFile, PageContract, read_token};
+use super::prometheus::{Prometheus, load_prometheus};
 use crate::dashboards::{self, document::Dashboard};
 use crate::probes::{PROBES_MAX, Probe, Snippet};
+use crate::scrape::Job;
 
 /// A configuration in force.
 #[derive(Debug)]
@@ -21,6 +23,10 @@ pub struct Loaded {
     pub file: ConfigFile,
     /// Where it was read from; `None` for defaults.
     pub path: Option<PathBuf>,
+    /// The `prometheus.yml` that was read as well.
+    pub prometheus_path: Option<PathBuf>,
+    /// Jobs to scrape, from both files.
+    pub jobs: Vec<Job>,
     /// Counts reloads, from 1.
     pub version: u64,
     /// When it was read, Unix nanoseconds.
@@ -93,7 +99,7 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 /// Most files a glob may name.
 const FILES_MAX: usize = 10_000;
 
-fn read(path: &Path) -> Result<String, Problem> {
+pub(super) fn read(path: &Path) -> Result<String, Problem> {
     let name = path.display().to_string();
     let length = std::fs::metadata(path).map_err(|e| Problem::whole(&name, format!("cannot be read: {e}")))?.len();
     if length > FILE_BYTES_MAX {
@@ -107,18 +113,31 @@ fn read(path: &Path) -> Result<String, Problem> {
 /// # Errors
 /// When the file itself cannot be used.
 pub fn load(path: Option<&Path>, now: i64, version: u64) -> Result<Loaded, Vec<Problem>> {
-    let Some(path) = path else { return Ok(assemble(ConfigFile::default(), None, now, version)) };
-    let name = path.display().to_string();
-    let text = read(path).map_err(|p| vec![p])?;
-    let file: ConfigFile = if text.trim().is_empty() {
-        ConfigFile::default()
-    } else {
-        serde_saphyr::from_str(&text).map_err(|error| vec![yaml_problem(&name, &error)])?
-    };
-    Ok(assemble(file, Some(path.to_path_buf()), now, version))
+    load_with(path, None, now, version)
 }
 
-fn yaml_problem(file: &str, error: &serde_saphyr::Error) -> Problem {
+/// As [`load`], with a `prometheus.yml` besides: its jobs and rule files come to those of the configuration.
+///
+/// # Errors
+/// When one of the files cannot be used.
+pub fn load_with(path: Option<&Path>, prometheus: Option<&Path>, now: i64, version: u64) -> Result<Loaded, Vec<Problem>> {
+    let mut file = ConfigFile::default();
+    if let Some(path) = path {
+        let name = path.display().to_string();
+        let text = read(path).map_err(|p| vec![p])?;
+        if !text.trim().is_empty() {
+            file = serde_saphyr::from_str(&text).map_err(|error| vec![yaml_problem(&name, &error)])?;
+        }
+    }
+    let prometheus = prometheus.map(|path| {
+        // Its rule files are relative to it, ours to ours: an absolute path serves both.
+        let absolute = std::path::absolute(path).map_err(|e| vec![Problem::whole(&path.display().to_string(), e.to_string())])?;
+        load_prometheus(&absolute)
+    });
+    Ok(assemble(file, path.map(Path::to_path_buf), prometheus.transpose()?, now, version))
+}
+
+pub(super) fn yaml_problem(file: &str, error: &serde_saphyr::Error) -> Problem {
     let line = error.location().map(|l| u32::try_from(l.line()).unwrap_or(u32::MAX));
     // The library puts its own "error: line L column C: " before the reason.
     let first = error.to_string().lines().next().unwrap_or("").to_owned();
@@ -162,10 +181,12 @@ fn files(base: &Path, globs: &[String], what: &str, name: &str, problems: &mut V
     found
 }
 
-fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> Loaded {
+fn assemble(mut file: ConfigFile, path: Option<PathBuf>, prometheus: Option<Prometheus>, now: i64, version: u64) -> Loaded {
     let name = path.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
     let base = path.as_ref().and_then(|p| p.parent()).map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let mut problems = Vec::new();
+    let mut jobs = own_jobs(&file, &base, &name, &mut problems);
+    let prometheus_path = prometheus.map(|given| take_prometheus(given, &mut file, &mut jobs, &mut problems));
     let each = |globs: &[String], what: &str, problems: &mut Vec<Problem>| -> Vec<(String, String)> {
         let mut texts = Vec::new();
         for path in files(&base, globs, what, &name, problems) {
@@ -233,7 +254,59 @@ fn assemble(file: ConfigFile, path: Option<PathBuf>, now: i64, version: u64) -> 
     }
     let (routing, findings) = file.notify.compile(&name);
     problems.extend(findings.into_iter().map(Problem::from));
-    Loaded { engine: EngineConfig { groups, slos, routing, runbooks, actions }, probes, otlp, dashboards, file, path, version, loaded: now, problems }
+    Loaded {
+        engine: EngineConfig { groups, slos, routing, runbooks, actions },
+        probes,
+        otlp,
+        jobs,
+        dashboards,
+        file,
+        path,
+        prometheus_path,
+        version,
+        loaded: now,
+        problems,
+    }
+}
+
+/// The jobs of the section `scrape`.
+fn own_jobs(file: &ConfigFile, base: &Path, name: &str, problems: &mut Vec<Problem>) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
+    for configured in &file.scrape {
+        match configured.job(base) {
+            Ok(job) if jobs.iter().any(|known| known.name == job.name) => {
+                problems.push(Problem::whole(name, format!("scrape: the job {:?} is configured twice", job.name)));
+            }
+            Ok(job) => jobs.push(job),
+            Err(reason) => problems.push(Problem::whole(name, format!("scrape: job {:?}: {reason}", configured.job))),
+        }
+    }
+    jobs
+}
+
+/// Puts what a `prometheus.yml` says beside our own configuration, and names what is not served of it.
+fn take_prometheus(given: Prometheus, file: &mut ConfigFile, jobs: &mut Vec<Job>, problems: &mut Vec<Problem>) -> PathBuf {
+    let name = given.path.display().to_string();
+    problems.extend(given.unserved.iter().map(|text| Problem::warning(&name, text.clone())));
+    for job in given.jobs {
+        if jobs.iter().any(|known| known.name == job.name) {
+            problems.push(Problem::whole(&name, format!("scrape_configs: the job {:?} is also in our own section scrape", job.name)));
+        } else {
+            jobs.push(job);
+        }
+    }
+    file.rule_files.extend(given.rule_files);
+    if let Some(seconds) = given.evaluation_interval_seconds {
+        file.evaluation_interval_seconds = seconds;
+    }
+    match given.otlp {
+        Some(options) if file.otlp == OtlpOptions::default() => file.otlp = options,
+        Some(options) if file.otlp != options => {
+            problems.push(Problem::warning(&name, "otlp: our own section otlp is in force instead".to_owned()));
+        }
+        _ => {}
+    }
+    given.path
 }
 
 /// What is probed, each instance once for each question.

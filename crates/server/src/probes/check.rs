@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::config::{Check, Probe, ProbeKind};
-use crate::ingest::scrape::cause;
+use crate::scrape::cause;
 
 /// Most of an answer's body that is looked at; no health report is longer.
 const BODY_BYTES_MAX: usize = 64 << 10;

@@ -170,6 +170,7 @@ fn defaults(name: &str) -> Option<Map<String, Value>> {
                 "ConfigFile" => all,
                 "NotifyConfig" => all["notify"].clone(),
                 "RetentionConfig" => all["retention"].clone(),
+                "StatsdConfig" => all["statsd"].clone(),
                 "OtlpOptions" => all["otlp"].clone(),
                 "LimitsConfig" => all["limits"].clone(),
                 "IngestLimits" => all["limits"]["ingest"].clone(),

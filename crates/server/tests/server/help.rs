@@ -18,7 +18,7 @@ fn help(command: &[&str]) -> (String, Vec<String>) {
 fn each_command_explains_its_options_and_gives_examples() {
     let (top, commands) = help(&[]);
     assert!(top.contains("skopos serve --data ./data") && top.contains("http://127.0.0.1:4000"), "{top}");
-    assert_eq!(commands, ["serve", "query", "check", "drill", "runbook", "dashboards", "agent", "rules"]);
+    assert_eq!(commands, ["serve", "query", "check", "drill", "runbook", "dashboards", "agent", "import", "rules"]);
     let mut open: Vec<Vec<String>> = commands.into_iter().map(|c| vec![c]).collect();
     let mut seen = 0;
     while let Some(command) = open.pop() {

@@ -9,7 +9,7 @@
 //! As the OpenTelemetry collector does: a gap is accepted, a point that is not newer than the last one or that begins
 //! before its stream is refused, other bucket bounds begin anew, and exponential buckets go to the coarser scale.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -88,7 +88,7 @@ impl Deltas {
 
     /// For one request.
     pub fn pass(&self) -> DeltaPass<'_> {
-        DeltaPass { deltas: self, changes: RefCell::new(HashMap::new()) }
+        DeltaPass { deltas: self, changes: RefCell::new(HashMap::new()), new: Cell::new(0) }
     }
 
     /// Keeps what a request that has been stored added; forgets idle streams now and then. `now` in Unix nanoseconds.
@@ -107,6 +107,8 @@ impl Deltas {
 pub struct DeltaPass<'a> {
     deltas: &'a Deltas,
     changes: RefCell<HashMap<u128, Stream>>,
+    /// How many of the changes are streams that were not known before.
+    new: Cell<usize>,
 }
 
 /// When a point's stream began and its sum is of.
@@ -130,11 +132,11 @@ impl DeltaPass<'_> {
         let begun = |start: u64| Stream { start, last: point.time, seen: received, sum: fresh.clone() };
         let stream = match known {
             None => {
-                let new = changes.keys().filter(|key| !self.deltas.streams.contains_key(key)).count();
-                if self.deltas.streams.len() + new >= self.deltas.limits.streams_max {
+                if self.deltas.streams.len() + self.new.get() >= self.deltas.limits.streams_max {
                     let max = self.deltas.limits.streams_max;
                     return Err(("delta_streams_max", format!("{max} delta streams are remembered, the most: its sum cannot be kept")));
                 }
+                self.new.set(self.new.get() + 1);
                 begun(point.start)
             }
             Some(known) if point.time <= known.last => {

@@ -104,6 +104,8 @@ pub struct EvaluationStatus {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConfigStatus {
     pub file: Option<String>,
+    /// The `prometheus.yml` in force besides; what is not served of it is among the problems.
+    pub prometheus_file: Option<String>,
     /// Counts reloads.
     pub version: u64,
     /// Unix nanoseconds.
