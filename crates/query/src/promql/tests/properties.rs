@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use skopos_model::Labels;
+use skopos_model::{Labels, NativeHistogram};
 
+use super::super::histogram::Total;
 use super::super::{Value, parse};
 use super::memory::{Memory, context};
+use super::points::Point;
 use super::script::engine;
 use crate::promql::vector::ABSENT;
 
@@ -55,6 +57,8 @@ fn vector(shifts: &'static [&'static str]) -> impl Strategy<Value = String> {
             (aggregation, inner.clone()).prop_map(|(f, a)| format!("{f}{a})")),
             inner.clone().prop_map(|a| format!("rate(({a})[1h:5m] offset 3s)")),
             inner.clone().prop_map(|a| format!("max_over_time(({a})[10m:90s])")),
+            prop::sample::select(vec!["histogram_count", "histogram_sum", "-"]).prop_map(|f| format!("{f}(rate({{__name__=~\"a|b_total\"}}[7m]))")),
+            inner.clone().prop_map(|a| format!("histogram_quantile(0.7, {a})")),
             prop::sample::select(vec!["increase", "changes", "avg_over_time", "last_over_time", "deriv", "stddev_over_time", "absent_over_time"])
                 .prop_map(|f| format!("{f}({{__name__=~\"a|b_total\"}}[7m])")),
             inner.prop_map(|a| format!("label_replace({a}, \"d\", \"$1\", \"s\", \"(.*)\\\\.\")")),
@@ -96,12 +100,32 @@ fn store(seed: u64) -> Memory {
         let labels = Arc::new(labels.into_iter().collect::<Labels>());
         let offset = if i % 2 == 0 { 0 } else { i64::try_from(below(30_000)).unwrap() };
         let mut value = 0.0;
+        // Some series hold native histograms, some of them beside floats.
+        let native = i % 5 == 4;
+        let mut h = NativeHistogram { schema: i8::try_from(below(3)).unwrap(), ..NativeHistogram::default() };
         for k in 0..80 {
             value = match below(20) {
                 0 => 0.0,
                 n => value + f64::from(u32::try_from(n).unwrap()),
             };
             let time = offset + k * 30_000;
+            if native && (i == 4 || below(4) > 0) {
+                if below(15) == 0 {
+                    h = NativeHistogram { schema: i8::try_from(below(3)).unwrap(), ..NativeHistogram::default() };
+                }
+                let mut more = NativeHistogram { schema: h.schema, count: 2.0, sum: 3.0, ..NativeHistogram::default() };
+                more.positive.push(i32::try_from(below(9)).unwrap() - 4, 1.0);
+                more.negative.push(i32::try_from(below(3)).unwrap(), 1.0);
+                let mut total = Total::of(&h);
+                total.add(&more).unwrap();
+                h = total.finish();
+                match below(12) {
+                    0 => {}
+                    1 => memory.add_histogram(&labels, time, Arc::new(NativeHistogram::stale())),
+                    _ => memory.add_histogram(&labels, time, Arc::new(h.clone())),
+                }
+                continue;
+            }
             match below(12) {
                 0 => {}
                 1 => memory.add(&labels, time, ABSENT),
@@ -132,12 +156,20 @@ fn compare(text: &str, seed: u64, delayed: bool, step: i64) -> Result<usize, Tes
         };
         let (Value::Vector(samples), Ok(range)) = (&instant.value, &range) else { continue };
         let Value::Matrix(series) = &range.value else { panic!("no matrix") };
-        let at = |p: &crate::promql::Points| p.times.iter().position(|t| *t == time).map(|i| p.values[i]);
+        let at = |p: &crate::promql::Points| {
+            let native = p.histograms.iter().find(|(t, _)| *t == time).map(|(_, h)| Point::found(h));
+            native.or_else(|| p.times.iter().position(|t| *t == time).map(|i| Point::Float(p.values[i])))
+        };
         let there = series.iter().filter(|p| at(p).is_some()).count();
         prop_assert_eq!(there, samples.len(), "{} at {}: {:?} {:?}", text, time, samples, series);
         for s in samples {
             let found = series.iter().find(|p| p.labels == s.labels).and_then(at);
-            prop_assert!(found.is_some_and(|v| close(v, s.value)), "{} at {}: {} is {:?}, {} alone", text, time, s.labels, found, s.value);
+            let same = match (&found, &s.histogram) {
+                (Some(Point::Float(v)), None) => close(*v, s.value),
+                (Some(found), Some(h)) => Point::found(h).is_met_by(found),
+                _ => false,
+            };
+            prop_assert!(same, "{} at {}: {} is {:?}, {:?} alone", text, time, s.labels, found, s);
             compared += 1;
         }
     }
