@@ -5,6 +5,7 @@
 
 pub mod backfill;
 mod cursor;
+mod custom;
 mod openmetrics;
 mod protobuf;
 mod text;

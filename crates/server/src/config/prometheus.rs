@@ -367,10 +367,6 @@ fn unserved(file: &PrometheusFile, out: &mut Vec<String>) {
     note(global.scrape_failure_log_file.is_some(), "global: scrape_failure_log_file is not written: /api/v1/targets shows each target's last error");
     note(global.rule_query_offset.is_some(), "global: rule_query_offset is not served");
     note(global.keep_dropped_targets.is_some(), "global: keep_dropped_targets is not served: a thousand of each job are shown");
-    note(
-        global.convert_classic_histograms_to_nhcb == Some(true),
-        "global: convert_classic_histograms_to_nhcb is not served: classic histograms stay classic",
-    );
     let escapes = |scheme: &Option<String>| scheme.as_deref().is_some_and(|scheme| scheme != "allow-utf-8");
     note(
         global.metric_name_validation_scheme.as_deref() == Some("legacy") || escapes(&global.metric_name_escaping_scheme),

@@ -504,6 +504,7 @@ pub struct Job {
     pub fallback: Option<ScrapeProtocol>,
     pub native_histograms: bool,
     pub classic_histograms: bool,
+    pub custom_buckets: bool,
     pub extra_metrics: bool,
     pub metrics_path: String,
     pub honor_labels: bool,
@@ -566,9 +567,6 @@ impl ScrapeJobConfig {
             ("scrape_failure_log_file", &self.scrape_failure_log_file),
         ];
         let mut keys: Vec<&'static str> = discovery.into_iter().chain(others).filter(|(_, given)| given.is_some()).map(|(key, _)| key).collect();
-        if self.convert_classic_histograms_to_nhcb == Some(true) {
-            keys.push("convert_classic_histograms_to_nhcb");
-        }
         if self.native_histogram_min_bucket_factor.is_some_and(|factor| factor > 1.0) {
             keys.push("native_histogram_min_bucket_factor");
         }
@@ -657,6 +655,7 @@ impl ScrapeJobConfig {
             fallback: self.fallback_scrape_protocol,
             native_histograms: native,
             classic_histograms: self.always_scrape_classic_histograms.or(global.always_scrape_classic_histograms).unwrap_or(false),
+            custom_buckets: self.convert_classic_histograms_to_nhcb.or(global.convert_classic_histograms_to_nhcb).unwrap_or(false),
             extra_metrics: self.extra_scrape_metrics.or(global.extra_scrape_metrics).unwrap_or(false),
             metrics_path: self.metrics_path.clone().unwrap_or_else(|| "/metrics".to_owned()),
             honor_labels: self.honor_labels,

@@ -150,9 +150,11 @@ impl Scraper {
             self.app.telemetry.ingest.stored(Signal::Metrics, 0, 0, &decoded.rejected, self.app.clock.now_nanos());
             tracing::debug!(target = self.target.url, reason = first.reason, example = first.example, "samples of a scrape not taken");
         }
-        let samples = decoded.batch.series.len();
+        // Classic buckets beside native ones are not taken above; here they may be all there is.
+        let scrape = if self.job.custom_buckets { decoded.batch.with_custom_buckets(self.job.classic_histograms) } else { decoded.batch };
+        let samples = scrape.series.len();
         let mut series = Vec::with_capacity(samples);
-        for mut one in decoded.batch.series {
+        for mut one in scrape.series {
             let mut labels = merged(&one.labels, &self.target.labels, self.job.honor_labels);
             if !relabel(&self.job.metric_relabel, &mut labels) {
                 continue;
@@ -164,7 +166,7 @@ impl Scraper {
         if let Some(limit) = self.job.limits.samples.filter(|limit| series.len() > *limit) {
             return Err(format!("sample_limit exceeded: {} samples, the limit is {limit}", series.len()));
         }
-        Ok(Scraped { series, metadata: decoded.batch.metadata, samples, bytes: answer.body.len() })
+        Ok(Scraped { series, metadata: scrape.metadata, samples, bytes: answer.body.len() })
     }
 
     /// Limits on one series; over one of them the scrape fails.

@@ -199,3 +199,17 @@ fn native_histograms_and_urls_of_targets() {
     discovery.say(200, "application/json", b"[]");
     eventually("the end of the target", || server.promql("up{job=\"native\"}").is_empty().then_some(()));
 }
+
+#[test]
+fn classic_histograms_become_custom_buckets_if_asked() {
+    let folder = TempDir::new().unwrap();
+    let exporter = Exporter::start(TEXT, b"# TYPE took histogram\ntook_bucket{le=\"1\"} 2\ntook_bucket{le=\"+Inf\"} 3\ntook_sum 4.5\ntook_count 3\n");
+    let yaml = format!(
+        "global: {{scrape_interval: 1s, convert_classic_histograms_to_nhcb: true}}\nscrape_configs: [{{job_name: a, static_configs: [{{targets: ['{}']}}]}}]\n",
+        exporter.address
+    );
+    let server = serve(&folder, &yaml);
+    value(&server, "histogram_count(took)", |v| v == "3");
+    value(&server, "histogram_sum(took)", |v| v == "4.5");
+    assert!(server.promql("took_count").is_empty());
+}
