@@ -81,6 +81,8 @@ pub struct App {
     pub scrapes: Scrapes,
     /// StatsD over UDP.
     pub statsd: Statsd,
+    /// What the data has, for dashboards that make themselves.
+    pub dashboard_facts: crate::dashboards::store::Recent,
 }
 
 /// Options of decoders that a reload may change, with what is remembered under them.

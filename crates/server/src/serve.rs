@@ -168,6 +168,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         drill_permit: Arc::new(Semaphore::new(1)),
         scrapes: Scrapes::default(),
         statsd: Statsd::default(),
+        dashboard_facts: crate::dashboards::store::Recent::default(),
         config: ConfigHandle::new(config),
     });
     let stop = CancellationToken::new();

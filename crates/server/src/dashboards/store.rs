@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use skopos_query::TimeRange;
@@ -124,7 +125,12 @@ pub async fn get(app: &Arc<App>, name: &str, range: TimeRange) -> ApiResult<Foun
     if !templates::is_template(name) {
         return Err(ApiError::not_found(format!("there is no dashboard {name:?}")));
     }
-    let made = templates::one(&facts(app, range).await?, name);
+    // What was not there a moment ago may be there now: only what is found is taken from memory.
+    let known = app.dashboard_facts.get(range, app.clock.now_nanos()).and_then(|facts| templates::one(&facts, name));
+    let made = match known {
+        Some(dashboard) => Some(dashboard),
+        None => templates::one(&*facts(app, range).await?, name),
+    };
     let dashboard = made.ok_or_else(|| ApiError::not_found(format!("there is no data in this range that the dashboard {name:?} shows")))?;
     Ok(Found { dashboard, source: Source::BuiltIn, file: None, version: None, updated: None })
 }
@@ -132,8 +138,44 @@ pub async fn get(app: &Arc<App>, name: &str, range: TimeRange) -> ApiResult<Foun
 /// How far back changes are offered (7 days, nanoseconds).
 const CHANGES_BACK: i64 = 7 * 86_400_000_000_000;
 
-/// What templates ask for.
-async fn facts(app: &Arc<App>, range: TimeRange) -> ApiResult<templates::Facts> {
+/// Facts that were read lately: a dashboard that makes itself asks for them with each of its panels.
+#[derive(Debug, Default)]
+pub struct Recent(Mutex<Vec<RecentFacts>>);
+
+#[derive(Debug)]
+struct RecentFacts {
+    minutes: (i64, i64),
+    read: i64,
+    facts: Arc<templates::Facts>,
+}
+
+/// How long facts are taken for true (30 seconds, nanoseconds).
+const RECENT: i64 = 30_000_000_000;
+/// Most ranges remembered.
+const RECENT_MAX: usize = 16;
+
+/// Ranges that end "now" move with every request; to the minute they are the same.
+fn minutes(range: TimeRange) -> (i64, i64) {
+    (range.start.div_euclid(60_000_000_000), range.end.div_euclid(60_000_000_000))
+}
+
+impl Recent {
+    fn get(&self, range: TimeRange, now: i64) -> Option<Arc<templates::Facts>> {
+        let known = self.0.lock();
+        known.iter().find(|k| k.minutes == minutes(range) && (now - k.read).abs() < RECENT).map(|k| Arc::clone(&k.facts))
+    }
+
+    fn put(&self, range: TimeRange, now: i64, facts: &Arc<templates::Facts>) {
+        let mut known = self.0.lock();
+        known.retain(|k| k.minutes != minutes(range) && (now - k.read).abs() < RECENT);
+        let surplus = (known.len() + 1).saturating_sub(RECENT_MAX);
+        known.drain(..surplus);
+        known.push(RecentFacts { minutes: minutes(range), read: now, facts: Arc::clone(facts) });
+    }
+}
+
+/// What templates ask for, read now.
+async fn facts(app: &Arc<App>, range: TimeRange) -> ApiResult<Arc<templates::Facts>> {
     let wide = TimeRange { start: range.start.min(range.end - CHANGES_BACK), end: range.end };
     let mut changes: Vec<templates::Change> = markers(app, wide, None).await?.iter().map(Marker::change).collect();
     let (facts, _) = app
@@ -151,6 +193,8 @@ async fn facts(app: &Arc<App>, range: TimeRange) -> ApiResult<templates::Facts> 
             templates::Facts::read(app, range, changes, ctx)
         })
         .await?;
+    let facts = Arc::new(facts);
+    app.dashboard_facts.put(range, app.clock.now_nanos(), &facts);
     Ok(facts)
 }
 
@@ -271,4 +315,21 @@ pub async fn version(app: &Arc<App>, name: &str, version: u64) -> ApiResult<Dash
     let document = document
         .ok_or_else(|| ApiError::not_found(format!("the dashboard {name:?} has no version {version} (the last {VERSIONS_MAX} are kept at hand)")))?;
     serde_json::from_value(document).map_err(|e| ApiError::internal(format!("version {version} of {name:?} cannot be read: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_remembered_for_a_while() {
+        let recent = Recent::default();
+        let range = |start: i64| TimeRange { start: start * 60_000_000_000, end: (start + 15) * 60_000_000_000 + 7 };
+        let facts = Arc::new(templates::Facts::default());
+        recent.put(range(0), 0, &facts);
+        assert!(recent.get(TimeRange { start: 5, end: range(0).end + 5 }, RECENT - 1).is_some());
+        assert!(recent.get(range(0), RECENT).is_none() && recent.get(range(1), 1).is_none());
+        (1..100).for_each(|i| recent.put(range(i), 1, &facts));
+        assert!(recent.0.lock().len() <= RECENT_MAX && recent.get(range(99), 1).is_some() && recent.get(range(2), 1).is_none());
+    }
 }

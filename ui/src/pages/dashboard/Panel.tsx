@@ -67,7 +67,7 @@ function Frame({ title, about, actions, notes, children }: { title: string; abou
   return (
     <section className="panel" aria-label={title}>
       {title || actions ? <header><span title={about}>{title}</span>{notes?.length ? <span className="t-warn" title={notes.join('\n')}>▲ {notes.length}</span> : null}<span className="sp" />{actions}</header> : null}
-      <div className="dash-body" tabIndex={-1}>{children}</div>
+      <div className="dash-body">{children}</div>
     </section>
   );
 }

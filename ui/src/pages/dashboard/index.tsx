@@ -26,6 +26,10 @@ export default function DashboardPage() {
   const detail = useRanged<DashboardDetail>(`/v1/dashboards/${encodeURIComponent(name)}`);
   const title = detail.data?.title ?? name;
   useEffect(() => { document.title = `${title} · Skopos`; }, [title]);
+  // The document says which range it opens with; an address that names one wins.
+  const opens = detail.data?.document.spec.duration;
+  const ranged = search.from !== undefined || search.to !== undefined;
+  useEffect(() => { if (opens && !ranged) set({ from: `-${opens}`, to: 'now' }, true); }, [opens, ranged]); // eslint-disable-line react-hooks/exhaustive-deps
   return (
     <>
       <div className="page-h">
@@ -35,7 +39,7 @@ export default function DashboardPage() {
         <span className="sub">{detail.data?.document.spec.display?.description ?? ''}</span>
       </div>
       <Async query={detail} skeleton={6}>
-        {(data) => (search.tab === 'source' ? <Source detail={data} onStored={(stored) => void navigate({ to: (stored ? `/dashboards/${stored}` : '/dashboards') as never, search: {} as never })} />
+        {(data) => (search.tab === 'source' ? <Source detail={data} onStored={(stored) => { if (stored !== name) void navigate({ to: (stored ? `/dashboards/${stored}` : '/dashboards') as never, search: {} as never }); }} />
           : search.tab === 'versions' ? <Versions name={name} /> : <View detail={data} search={search} />)}
       </Async>
     </>
