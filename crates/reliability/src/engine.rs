@@ -489,7 +489,12 @@ impl Engine {
             }
             (_, _, result) => result,
         };
+        let took = now - running.asked;
         self.apply(index, result, effects, now);
+        let run = &self.groups[index];
+        if let Some(state) = run.running.as_ref().and_then(|r| run.keys.get(r.rule)).and_then(|key| self.states.get_mut(key)) {
+            state.duration_ms = took;
+        }
         let run = &mut self.groups[index];
         let Some(running) = &mut run.running else { return };
         running.gate = None;

@@ -259,6 +259,8 @@ export interface SloDetail extends SloSummary {
   alerts: Alert[];
   /** estimated seconds until the budget is gone at the present burn, null when not burning */
   exhaustion_seconds: number | null;
+  /** drills of the window: their events are in none of the budget's numbers */
+  left_out: { drill: string; from: Nanos; until: Nanos | null; bad: number; total: number }[];
   markers: Marker[];
 }
 

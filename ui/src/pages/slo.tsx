@@ -4,12 +4,14 @@ import { useEffect } from 'react';
 import { useSlo } from '../api/hooks';
 import type { SloDetail } from '../api/types';
 import { TimeChart } from '../charts/TimeChart';
+import { usePreferences } from '../app/context';
 import { AlertTable } from '../components/AlertLine';
 import { Async } from '../components/Async';
 import { Link } from '../components/Link';
 import { Budget, SloState } from '../components/SloTable';
 import { Status } from '../components/Status';
 import { count, percent, seconds, significant } from '../lib/format';
+import { millis, stamp, zoneName } from '../lib/time';
 
 export default function SloPage() {
   const { id } = useParams({ strict: false }) as { id: string };
@@ -20,6 +22,7 @@ export default function SloPage() {
 
 function View({ slo }: { slo: SloDetail }) {
   const bad = slo.total - slo.good;
+  const { zone } = usePreferences();
   return (
     <>
       <div className="page-h">
@@ -58,6 +61,17 @@ function View({ slo }: { slo: SloDetail }) {
             <tr><td>total</td><td><Link to="/explore/metrics" search={{ expr: slo.indicator.total }}>{slo.indicator.total}</Link></td></tr>
           </tbody></table>
         </section>
+        {slo.left_out.length ? (
+          <section className="panel c12">
+            <header>Drills <span className="sub">left out of the budget; the windows that alert count them</span></header>
+            <table className="dense">
+              <thead><tr><th>drill</th><th>from ({zoneName(zone)})</th><th>until</th><th className="r">bad events</th><th className="r">of</th></tr></thead>
+              <tbody>{slo.left_out.map((d) => (
+                <tr key={d.drill}><td><Link to={`/drills/${d.drill}`}>{d.drill}</Link></td><td className="num">{stamp(millis(d.from), zone)}</td><td className="num">{d.until === null ? 'goes on' : stamp(millis(d.until), zone)}</td><td className="r num">{count(Math.round(d.bad))}</td><td className="r num">{count(Math.round(d.total))}</td></tr>
+              ))}</tbody>
+            </table>
+          </section>
+        ) : null}
         {slo.alerts.length ? <section className="panel c12"><header>Alerts of this SLO</header><AlertTable alerts={slo.alerts} now={Date.now()} /></section> : null}
       </div>
     </>

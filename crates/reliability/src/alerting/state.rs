@@ -159,6 +159,9 @@ pub struct RuleState {
     /// Why the last evaluation failed.
     #[serde(default)]
     pub error: Option<String>,
+    /// How long the last evaluation took, milliseconds.
+    #[serde(skip)]
+    pub duration_ms: i64,
     /// Series written last time: those that are missing next time are ended.
     #[serde(skip)]
     pub(crate) written: Vec<Labels>,

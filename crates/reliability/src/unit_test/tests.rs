@@ -202,3 +202,35 @@ fn what_is_no_test_file_is_refused() {
     assert!(parse_unit_tests("t.yml", "tests: [{inputs: []}]", true).is_ok());
     assert_eq!(parse_unit_tests("t.yml", "", false).map(|f| f.tests.len()), Ok(0));
 }
+
+/// A rule that records native histograms: they are there for the next rule, and end when their condition does.
+#[test]
+fn recorded_histograms_stay_histograms() {
+    let rules_text = r#"
+groups:
+- name: g
+  rules:
+  - {record: "job:latency:sum", expr: sum by (job) (latency)}
+  - {record: "job:latency:count", expr: histogram_count(job:latency:sum)}
+"#;
+    let text = r#"
+tests:
+- interval: 1m
+  input_series:
+  - {series: 'latency{job="a", instance="1"}', values: '{{schema:0 count:3 sum:5 buckets:[1 2]}}x3 stale'}
+  - {series: 'latency{job="a", instance="2"}', values: '{{schema:0 count:2 sum:1 offset:1 buckets:[2]}}x3 stale'}
+  promql_expr_test:
+  - expr: job:latency:sum
+    eval_time: 1m
+    exp_samples: [{labels: 'job:latency:sum{job="a"}', histogram: '{{count:5 sum:6 counter_reset_hint:not_reset buckets:[1 4]}}'}]
+  - expr: job:latency:count
+    eval_time: 2m
+    exp_samples: [{labels: 'job:latency:count{job="a"}', value: 5}]
+  - expr: job:latency:sum or job:latency:count
+    eval_time: 4m
+    exp_samples: []
+"#;
+    let file = parse_unit_tests("t.yml", text, false).expect("sound");
+    let groups = rules("r.yml", rules_text).expect("sound");
+    assert_eq!(run_test(&file.tests[0], &file, &groups, &Engine::default(), &context()), [""; 0]);
+}

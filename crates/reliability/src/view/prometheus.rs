@@ -32,7 +32,7 @@ impl Engine {
         let mut out = json!({
             "name": rule.name, "query": rule.expr.trim(), "labels": rule.label_sources(),
             "health": state.map_or(RuleHealth::Unknown, |s| s.health), "lastEvaluation": rfc3339(state.and_then(|s| s.evaluated_at)),
-            "evaluationTime": 0.0, "type": if rule.alerting().is_some() { "alerting" } else { "recording" },
+            "evaluationTime": state.map_or(0.0, |s| s.duration_ms as f64 / 1000.0), "type": if rule.alerting().is_some() { "alerting" } else { "recording" },
         });
         if let Some(error) = state.and_then(|s| s.error.as_ref()) {
             out["lastError"] = json!(error);

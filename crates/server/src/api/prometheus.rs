@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 pub(crate) use error::PromError;
 use params::Params;
 
+use super::health;
 use crate::app::App;
 
 /// What a handler answers.
@@ -65,6 +66,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/api/v1/admin/tsdb/clean_tombstones", post(admin::disabled).put(admin::disabled))
         .route("/api/v1/admin/tsdb/snapshot", put(admin::disabled).post(admin::disabled))
         .route("/api/v1/read", post(read::read))
+        .route("/-/healthy", get(health::healthz))
+        .route("/-/ready", get(health::readyz))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(gzip::layer))
 }

@@ -276,6 +276,9 @@ fn grafana_is_answered() {
     assert!(build["version"].as_str().unwrap().starts_with("3.") && build.get("application").is_none() && build.get("features").is_none(), "{build}");
     let sum = data(server.post("/api/v1/query", &[FORM], format!("query=1%2B1&time={now}").as_bytes()));
     assert_eq!((&sum["resultType"], &sum["result"]), (&json!("scalar"), &json!([now, "2"])));
+    for path in ["/-/healthy", "/-/ready"] {
+        server.get(path).expect(200);
+    }
     // Metric names, labels and values of the query builder.
     let names = data(server.get(&format!("/api/v1/label/__name__/values?{range}&limit=40000")));
     assert!(names.as_array().unwrap().contains(&json!("http_requests_total")), "{names}");

@@ -346,6 +346,16 @@ mod tests {
         }
         assert!(ReadRequest::decode(&request(&[0x10, 9])).is_err());
         assert!(ReadRequest::decode(&[0x0a, 0xff]).is_err());
+        // Cut or changed anywhere it is refused or read, never more.
+        let whole = request(&[0x12, 2, 1, 0]);
+        for place in 0..whole.len() {
+            let _ = ReadRequest::decode(&whole[..place]);
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = whole.clone();
+                changed[place] = value;
+                let _ = ReadRequest::decode(&changed);
+            }
+        }
     }
 
     #[test]
