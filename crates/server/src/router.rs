@@ -82,8 +82,6 @@ pub fn main(app: &Arc<App>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .route("/-/reload", post(admin::prometheus_reload).put(admin::prometheus_reload))
-        .route("/-/healthy", get(health::healthz))
-        .route("/-/ready", get(health::readyz))
         .fallback(ui::fallback)
         .with_state(Arc::clone(app));
     let login = Router::new().route("/v1/login", post(auth::login)).layer(middleware::from_fn(rejection::own)).with_state(Arc::clone(&app.auth));
