@@ -105,6 +105,7 @@ pub fn parse_line(line: &[u8]) -> Result<Vec<Event<'_>>, String> {
         return Err("the metric has no name".to_owned());
     }
     let tags_in_name = !labels.is_empty();
+    let head = Head { name, labels };
     // Datadog: a line is many values of one type; else it may be several samples between colons.
     let mut parts = rest.split('|');
     let values = parts.next().unwrap_or("");
@@ -118,7 +119,7 @@ pub fn parse_line(line: &[u8]) -> Result<Vec<Event<'_>>, String> {
         for sample in rest.split(':') {
             let mut parts = sample.split('|');
             let (value, kind) = (parts.next().unwrap_or(""), parts.next().ok_or("expected `value|type`")?);
-            sampled(&name, &labels, &[value], kind, parts, tags_in_name, &mut events)?;
+            head.sampled(&[value], kind, parts, &mut events)?;
         }
         return Ok(events);
     }
@@ -127,63 +128,64 @@ pub fn parse_line(line: &[u8]) -> Result<Vec<Event<'_>>, String> {
         return Err(format!("several values of the type {kind:?}: only ms, h and d may have them, without tags in the name"));
     }
     let mut events = Vec::new();
-    sampled(&name, &labels, &values, kind, parts, tags_in_name, &mut events)?;
+    head.sampled(&values, kind, parts, &mut events)?;
     Ok(events)
 }
 
-/// Values of one type with the parts behind it: sampling rate, tags, container, time.
-fn sampled<'a>(
-    name: &Cow<'a, str>,
-    labels: &Tags<'a>,
-    values: &[&str],
-    kind: &str,
-    parts: std::str::Split<'a, char>,
-    tags_in_name: bool,
-    out: &mut Vec<Event<'a>>,
-) -> Result<(), String> {
-    let mut labels = labels.clone();
-    let mut rate = 1.0;
-    for part in parts {
-        match part.as_bytes().first() {
-            None => return Err("an empty part: expected a sampling rate, tags, a container or a time".to_owned()),
-            Some(b'@') => {
-                let given: f64 = part[1..].parse().map_err(|_| format!("sampling rate {:?} is no number", &part[1..]))?;
-                if !given.is_finite() || given < 0.0 {
-                    return Err(format!("sampling rate {given} is not between 0 and 1"));
+/// What stands before the first colon.
+struct Head<'a> {
+    name: Cow<'a, str>,
+    labels: Tags<'a>,
+}
+
+impl<'a> Head<'a> {
+    /// Values of one type with the parts behind it: sampling rate, tags, container, time.
+    fn sampled(&self, values: &[&str], kind: &str, parts: std::str::Split<'a, char>, out: &mut Vec<Event<'a>>) -> Result<(), String> {
+        let tags_in_name = !self.labels.is_empty();
+        let mut labels = self.labels.clone();
+        let mut rate = 1.0;
+        for part in parts {
+            match part.as_bytes().first() {
+                None => return Err("an empty part: expected a sampling rate, tags, a container or a time".to_owned()),
+                Some(b'@') => {
+                    let given: f64 = part[1..].parse().map_err(|_| format!("sampling rate {:?} is no number", &part[1..]))?;
+                    if !given.is_finite() || given < 0.0 {
+                        return Err(format!("sampling rate {given} is not between 0 and 1"));
+                    }
+                    // Zero says nothing: taken as if it were not there.
+                    rate = if given == 0.0 { 1.0 } else { given };
                 }
-                // Zero says nothing: taken as if it were not there.
-                rate = if given == 0.0 { 1.0 } else { given };
+                Some(b'#') if tags_in_name => return Err("tags in the name and behind the value".to_owned()),
+                Some(b'#') => tags(&part[1..], ':', &mut labels),
+                Some(b'c') => match part.strip_prefix("c:").filter(|id| !id.is_empty()) {
+                    Some(id) => labels.push(("container_id".to_owned(), Cow::Borrowed(id))),
+                    None => return Err("expected `c:` and a container".to_owned()),
+                },
+                // The time is the time of arrival: what is added up has none of its own.
+                Some(b'T') => {}
+                Some(_) => return Err(format!("part {part:?}: expected @rate, #tags, c:container or Ttime")),
             }
-            Some(b'#') if tags_in_name => return Err("tags in the name and behind the value".to_owned()),
-            Some(b'#') => tags(&part[1..], ':', &mut labels),
-            Some(b'c') => match part.strip_prefix("c:").filter(|id| !id.is_empty()) {
-                Some(id) => labels.push(("container_id".to_owned(), Cow::Borrowed(id))),
-                None => return Err("expected `c:` and a container".to_owned()),
-            },
-            // The time is the time of arrival: what is added up has none of its own.
-            Some(b'T') => {}
-            Some(_) => return Err(format!("part {part:?}: expected @rate, #tags, c:container or Ttime")),
         }
-    }
-    for text in values {
-        let value: f64 = text.parse().map_err(|_| format!("value {text:?} is no number"))?;
-        if !value.is_finite() {
-            return Err(format!("value {text:?} is not finite"));
+        for text in values {
+            let value: f64 = text.parse().map_err(|_| format!("value {text:?} is no number"))?;
+            if !value.is_finite() {
+                return Err(format!("value {text:?} is not finite"));
+            }
+            let times = ((1.0 / rate) as u64).clamp(1, VALUES_MAX as u64);
+            let value = match kind {
+                "c" if value < 0.0 => return Err(format!("a counter cannot go down by {value}")),
+                "c" => Value::Counter(value / rate),
+                "g" if text.starts_with(['+', '-']) => Value::Change(value),
+                "g" => Value::Gauge(value),
+                "ms" => Value::Observed(value / 1000.0, times),
+                "h" | "d" => Value::Observed(value, times),
+                "s" => return Err("sets are not taken: count what is distinct where it is known".to_owned()),
+                other => return Err(format!("type {other:?}: expected c, g, ms, h or d")),
+            };
+            out.push(Event { name: self.name.clone(), labels: labels.clone(), value });
         }
-        let times = ((1.0 / rate) as u64).clamp(1, VALUES_MAX as u64);
-        let value = match kind {
-            "c" if value < 0.0 => return Err(format!("a counter cannot go down by {value}")),
-            "c" => Value::Counter(value / rate),
-            "g" if text.starts_with(['+', '-']) => Value::Change(value),
-            "g" => Value::Gauge(value),
-            "ms" => Value::Observed(value / 1000.0, times),
-            "h" | "d" => Value::Observed(value, times),
-            "s" => return Err("sets are not taken: count what is distinct where it is known".to_owned()),
-            other => return Err(format!("type {other:?}: expected c, g, ms, h or d")),
-        };
-        out.push(Event { name: name.clone(), labels: labels.clone(), value });
+        Ok(())
     }
-    Ok(())
 }
 
 /// What events have added up to, by series. Bounded.

@@ -1,6 +1,7 @@
 //! Recording rules over stored history: the series they would have written, had they been there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 use skopos_query::metrics::Queryable;
@@ -117,7 +118,7 @@ fn one_group(
             if let Value::Matrix(series) = output.value {
                 for points in series {
                     let numbers = points.times.iter().zip(&points.values).map(|(t, v)| (*t, *v, None));
-                    let histograms = points.histograms.iter().map(|(t, h)| (*t, 0.0, Some(h.clone())));
+                    let histograms = points.histograms.iter().map(|(t, h)| (*t, 0.0, Some(Arc::clone(h))));
                     for (time, value, histogram) in numbers.chain(histograms) {
                         if let Some(moment) = usize::try_from((time + offset - at) / step).ok().and_then(|i| moments.get_mut(i)) {
                             moment.push(EvalSample { labels: (*points.labels).clone(), value, histogram });

@@ -7,6 +7,7 @@
 mod report;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use skopos_query::metrics::Queryable;
 use skopos_query::promql::{self, Expr, Value};
@@ -199,16 +200,15 @@ impl<'a> Run<'a> {
         }
         let step = self.intervals.get(group).copied().unwrap_or(60_000);
         let last = (at + (CHUNK_STEPS - 1) * step).min(self.end.max(at));
-        let output = match told(self.promql.range(&over, &parsed.expr, at, last, step, self.ctx))? {
-            Ok(output) => output,
+        let Ok(output) = told(self.promql.range(&over, &parsed.expr, at, last, step, self.ctx))? else {
             // One moment of many may be at fault: ask for this one alone.
-            Err(_) => return told(self.promql.instant(&over, &parsed.expr, at, self.ctx)).map(|answer| answer.and_then(|o| elements(o.value))),
+            return told(self.promql.instant(&over, &parsed.expr, at, self.ctx)).map(|answer| answer.and_then(|o| elements(o.value)));
         };
         let mut fetched = Prefetched { start: at, step, moments: vec![Vec::new(); usize::try_from((last - at) / step + 1).unwrap_or(1)] };
         if let Value::Matrix(series) = output.value {
             for points in series {
                 let numbers = points.times.iter().zip(&points.values).map(|(t, v)| (*t, *v, None));
-                let histograms = points.histograms.iter().map(|(t, h)| (*t, 0.0, Some(h.clone())));
+                let histograms = points.histograms.iter().map(|(t, h)| (*t, 0.0, Some(Arc::clone(h))));
                 for (time, value, histogram) in numbers.chain(histograms) {
                     if let Some(moment) = usize::try_from((time - at) / step).ok().and_then(|i| fetched.moments.get_mut(i)) {
                         moment.push(EvalSample { labels: (*points.labels).clone(), value, histogram });

@@ -107,8 +107,7 @@ impl Gathered {
         let cumulative = self.buckets.iter().filter(|(bound, _)| *bound < f64::INFINITY).map(|(_, count)| *count).chain([count]);
         for (index, so_far) in cumulative.enumerate() {
             let own = so_far - below;
-            // Also where one of them is not a number.
-            if !(own >= 0.0) {
+            if own.is_nan() || own < 0.0 {
                 return None;
             }
             positive.push(i32::try_from(index).ok()?, own);

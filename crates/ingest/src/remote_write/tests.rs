@@ -183,7 +183,7 @@ fn native_histograms_of_both_versions_are_decoded() {
         let batch = got.batch;
         assert_eq!(batch.histograms.iter().map(|(_, t, h)| (*t, h.clone())).collect::<Vec<_>>(), histograms(), "version {version}");
         assert_eq!(batch.exemplars, [(SeriesId(0), one.exemplars[0].clone())]);
-        assert_eq!(batch.metadata, [meta.clone()]);
+        assert_eq!(batch.metadata, std::slice::from_ref(&meta));
         assert_eq!(batch.starts, if version == 1 { vec![] } else { vec![(SeriesId(0), 1000, 500)] });
         assert_eq!(batch.len(), 3);
     }
@@ -332,7 +332,7 @@ fn times_of_1970_and_2100_and_long_labels() {
         let mut resolver = TableResolver::default();
         let cache = Cache::default();
         let ctx = Context::new(&limits, 0, &cache);
-        let got = decode_protobuf(&body, &ctx, &mut resolver).ok().filter(|d| d.batch.len() > 0).or_else(|| decoded_v2(&body, &mut resolver).ok());
+        let got = decode_protobuf(&body, &ctx, &mut resolver).ok().filter(|d| !d.batch.is_empty()).or_else(|| decoded_v2(&body, &mut resolver).ok());
         assert_eq!(got.expect("one of them").batch.timestamps, [0, 4_102_444_800_000, i64::MIN]);
     }
 }

@@ -122,8 +122,8 @@ fn many_moments_at_once_are_as_one_by_one() {
         let labels = Labels::new([("__name__", "up"), ("job", job)]);
         for k in 0..2_000_i64 {
             let hash = xxhash_rust::xxh3::xxh3_64_with_seed(&(k / 20).to_le_bytes(), i as u64);
-            if hash % 7 != 0 {
-                memory.append(&labels, k * 15_000, f64::from(u8::from(hash % 3 == 0)));
+            if !hash.is_multiple_of(7) {
+                memory.append(&labels, k * 15_000, f64::from(u8::from(hash.is_multiple_of(3))));
             }
         }
     }

@@ -142,7 +142,7 @@ pub fn load_prometheus(path: &Path) -> Result<Prometheus, Vec<Problem>> {
     }
     out.evaluation_interval_seconds = file.global.evaluation_interval.map(|span| span.0.as_secs().max(1)).or(Some(60));
     let (files, more) = scrape_files(&file, &base, &name);
-    more.into_iter().for_each(|reason| wrong(reason));
+    more.into_iter().for_each(&mut wrong);
     let mut names = BTreeSet::new();
     for (config, origin, base) in
         file.scrape_configs.iter().map(|config| (config, name.clone(), base.clone())).chain(files.iter().map(|(c, o, b)| (c, o.clone(), b.clone())))

@@ -95,7 +95,7 @@ pub async fn list(app: &Arc<App>, range: TimeRange) -> ApiResult<Vec<Found>> {
             all.push(Found { dashboard, source: Source::BuiltIn, file: None, version: None, updated: None });
         }
     }
-    all.sort_by(|a, b| a.dashboard.title().to_lowercase().cmp(&b.dashboard.title().to_lowercase()));
+    all.sort_by_key(|a| a.dashboard.title().to_lowercase());
     Ok(all)
 }
 

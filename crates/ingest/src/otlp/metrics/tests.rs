@@ -166,7 +166,7 @@ fn deltas_become_sums() {
             let mut point = json!({"startTimeUnixNano": ((time - 1) * 1_000_000).to_string(), "timeUnixNano": (time * 1_000_000).to_string(),
                 "attributes": [{"key": "a", "value": {"stringValue": "1"}}, {"key": "b", "value": {"intValue": "2"}}]});
             point.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            if time % 2 == 0 {
+            if time.is_multiple_of(2) {
                 point["attributes"].as_array_mut().unwrap().reverse();
             }
             point
