@@ -170,7 +170,7 @@ check(Boolean(drill), 'a drill has run');
   await page.getByTestId('cmp').selectOption('1w');
   await page.getByRole('button', { name: 'Explain' }).click();
   await settled(page);
-  check(/read http_requests_total/.test(await page.getByTestId('explain').innerText()), 'metrics: explain says what was read');
+  check(/rate\(http_requests_total/.test(await page.getByTestId('explain').innerText()), 'metrics: explain says what was read');
   await page.getByRole('button', { name: 'Edit as PromQL' }).click();
   await settled(page);
   check(/mode=promql/.test(page.url()) && (await page.locator('.cm-content').innerText()).includes('sum by (route)'), 'metrics: the query goes on as PromQL');

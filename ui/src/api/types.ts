@@ -122,7 +122,7 @@ export interface MetricEntry { name: string; type: MetricType; unit: string; hel
 // GET /v1/metrics/{name}?from&to&env&service
 export interface MetricDetail extends MetricEntry { native: boolean; labels: { name: string; distinct: number; values: [string, number][] }[]; stats: QueryStats }
 // GET /v1/promql/explain?query&from&to&step
-export interface Explanation { query: string; parse_milliseconds: number; reads: { selector: string; range_milliseconds: number; series: number; samples: number; milliseconds: number }[]; evaluate_milliseconds: number; total_milliseconds: number; series: number; stats: QueryStats }
+export interface Explanation { query: string; parse_milliseconds: number; stages: { expression: string; depth: number; series: number; samples: number; milliseconds: number; own_milliseconds: number }[]; total_milliseconds: number; series: number; stats: QueryStats }
 
 // GET /v1/dashboards?q
 export interface DashboardLine { name: string; title: string; description: string; tags: string[]; source: 'file' | 'stored' | 'built-in'; file: string | null; version: number | null; updated: Nanos | null; panels: number }

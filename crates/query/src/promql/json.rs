@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use skopos_model::{Labels, NativeHistogram};
 
-use super::cost::Cost;
 use super::output::Value;
 
 /// Appends a float as Prometheus writes sample values: shortest digits that read back the same, exponents only below
@@ -213,28 +212,6 @@ pub fn write_value(out: &mut String, value: &Value) {
         }
     }
     out.push('}');
-}
-
-/// Appends what a query has cost in the form of Prometheus' `stats`: seconds by stage and samples, by step where they
-/// were counted so.
-pub fn write_cost(out: &mut String, cost: &Cost) {
-    let evaluating = cost.total.saturating_sub(cost.reading).as_secs_f64();
-    // Nothing waits in a queue, and results are sorted as they come. Writing to a String cannot fail.
-    let _ = write!(
-        out,
-        r#"{{"timings":{{"evalTotalTime":{total},"resultSortTime":0,"queryPreparationTime":{reading},"innerEvalTime":{evaluating},"execQueueTime":0,"execTotalTime":{total}}},"samples":{{"#,
-        total = cost.total.as_secs_f64(),
-        reading = cost.reading.as_secs_f64(),
-    );
-    for (i, (time, samples)) in cost.samples_by_step.iter().enumerate() {
-        out.push_str(if i > 0 { ",[" } else { r#""totalQueryableSamplesPerStep":[["# });
-        write_time(out, *time);
-        let _ = write!(out, ",{samples}]");
-    }
-    if !cost.samples_by_step.is_empty() {
-        out.push_str("],");
-    }
-    let _ = write!(out, r#""totalQueryableSamples":{},"peakSamples":{}}}}}"#, cost.samples, cost.peak_samples);
 }
 
 #[cfg(test)]

@@ -1,32 +1,31 @@
-//! Where a PromQL query's time goes: parsing, each read, the rest.
+//! Where a PromQL query's time goes: parsing, and each expression with what is below it.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use skopos_model::{Labels, MetricMetadata};
-use skopos_query::metrics::{MatchOp, Matcher, Queryable, Select, Series, SeriesExemplars};
-use skopos_query::promql::{self, Value};
+use skopos_query::promql::{self, Stage, Value};
 use skopos_query::{QueryContext, QueryError};
 
 use super::params::RangeParams;
-use super::services::quoted;
 use crate::app::{App, Cost};
 use crate::http::ApiResult;
 
-/// What reading one selector cost.
+/// One expression of the query.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Read {
-    selector: String,
-    /// How far the samples read reach, milliseconds.
-    range_milliseconds: i64,
-    series: usize,
-    samples: usize,
+pub struct ExplainedStage {
+    /// In its common form.
+    expression: String,
+    /// How deep it is in the query: the whole is at 0, and what it is made from follows it.
+    depth: u32,
+    series: u64,
+    samples: u64,
+    /// With what is below it.
     milliseconds: f64,
+    /// Without.
+    own_milliseconds: f64,
 }
 
 /// Where a query's time went.
@@ -35,80 +34,31 @@ pub struct Explanation {
     /// The query in its common form.
     query: String,
     parse_milliseconds: f64,
-    reads: Vec<Read>,
-    /// Everything but parsing and reading: functions, operators, aggregation.
-    evaluate_milliseconds: f64,
+    stages: Vec<ExplainedStage>,
     total_milliseconds: f64,
     /// Series of the result.
     series: usize,
     stats: Cost,
 }
 
-/// Passes every read on and notes what it cost.
-struct Observed<'a> {
-    source: &'a dyn Queryable,
-    reads: Mutex<Vec<Read>>,
-}
-
-fn selector(matchers: &[Matcher]) -> String {
-    let name = matchers.iter().find(|m| m.name == "__name__" && m.op == MatchOp::Equal);
-    let mut text = name.map(|m| m.value.clone()).unwrap_or_default();
-    let rest: Vec<String> = matchers
-        .iter()
-        .filter(|m| name.is_none_or(|n| *m != n))
-        .map(|m| {
-            let op = match m.op {
-                MatchOp::Equal => "=",
-                MatchOp::NotEqual => "!=",
-                MatchOp::Regex => "=~",
-                MatchOp::NotRegex => "!~",
-            };
-            format!("{}{op}{}", m.name, quoted(&m.value))
-        })
-        .collect();
-    if !rest.is_empty() {
-        let _ = write!(text, "{{{}}}", rest.join(","));
-    }
-    text
-}
-
-impl Queryable for Observed<'_> {
-    fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
-        let began = Instant::now();
-        let found = self.source.select(select, ctx)?;
-        self.reads.lock().push(Read {
-            selector: selector(select.matchers),
-            range_milliseconds: select.end - select.start,
-            series: found.len(),
-            samples: found.iter().map(|s| s.values.len() + s.histograms.len()).sum(),
-            milliseconds: milliseconds(began),
-        });
-        Ok(found)
-    }
-
-    fn series(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, limit: usize, ctx: &QueryContext) -> Result<Vec<Arc<Labels>>, QueryError> {
-        self.source.series(matchers, start, end, limit, ctx)
-    }
-
-    fn label_names(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<String>, QueryError> {
-        self.source.label_names(matchers, start, end, ctx)
-    }
-
-    fn label_values(&self, label: &str, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<String>, QueryError> {
-        self.source.label_values(label, matchers, start, end, ctx)
-    }
-
-    fn exemplars(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<SeriesExemplars>, QueryError> {
-        self.source.exemplars(matchers, start, end, ctx)
-    }
-
-    fn metadata(&self, family: Option<&str>) -> Vec<MetricMetadata> {
-        self.source.metadata(family)
-    }
-}
-
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
+}
+
+/// A tree as a list, each stage before those below it.
+fn flatten(stages: &[Stage], depth: u32, out: &mut Vec<ExplainedStage>) {
+    for stage in stages {
+        let below: std::time::Duration = stage.children.iter().map(|child| child.time).sum();
+        out.push(ExplainedStage {
+            expression: stage.expression.clone(),
+            depth,
+            series: stage.series,
+            samples: stage.samples,
+            milliseconds: stage.time.as_secs_f64() * 1e3,
+            own_milliseconds: stage.time.saturating_sub(below).as_secs_f64() * 1e3,
+        });
+        flatten(&stage.children, depth + 1, out);
+    }
 }
 
 /// What to explain.
@@ -124,13 +74,9 @@ fn explain_query(app: &App, text: &str, (start, end, step): (i64, i64, i64), ctx
     let began = Instant::now();
     let expr = promql::parse(text)?;
     let parse_milliseconds = milliseconds(began);
-    let source = app.store.metrics();
-    let observed = Observed { source: &*source, reads: Mutex::default() };
-    let began = Instant::now();
-    let output = app.promql.range(&observed, &expr, start, end, step, ctx)?;
-    let total = milliseconds(began);
-    let reads = observed.reads.into_inner();
-    let reading: f64 = reads.iter().map(|r| r.milliseconds).sum();
+    let (output, tree) = app.promql.explain(&*app.store.metrics(), &expr, start, end, step, ctx)?;
+    let mut stages = Vec::new();
+    flatten(&tree, 0, &mut stages);
     let series = match &output.value {
         Value::Matrix(matrix) => matrix.len(),
         Value::Vector(vector) => vector.len(),
@@ -139,9 +85,8 @@ fn explain_query(app: &App, text: &str, (start, end, step): (i64, i64, i64), ctx
     Ok(Explanation {
         query: expr.to_string(),
         parse_milliseconds,
-        reads,
-        evaluate_milliseconds: (total - reading).max(0.0),
-        total_milliseconds: parse_milliseconds + total,
+        stages,
+        total_milliseconds: parse_milliseconds + output.cost.total.as_secs_f64() * 1e3,
         series,
         stats: Cost::default(),
     })
@@ -166,16 +111,24 @@ pub async fn explain(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn selectors_are_written_as_queries_have_them() {
-        let check = |query: &str, expected: &str| {
-            let expr = promql::parse(query).expect("a query");
-            assert_eq!(selector(&expr.selectors()[0].matchers), expected, "{query}");
+    fn a_tree_becomes_a_list_with_what_each_took_itself() {
+        let stage = |expression: &str, time, children| Stage {
+            expression: expression.to_owned(),
+            span: promql::parse("up").expect("a query").span,
+            series: 2,
+            samples: 7,
+            time: Duration::from_millis(time),
+            children,
         };
-        check("rate(up{job=\"a\",env!~\"t.*\"}[5m])", "up{job=\"a\",env!~\"t.*\"}");
-        check("up", "up");
-        check("{__name__=~\"a.*\"}", "{__name__=~\"a.*\"}");
+        let tree = [stage("sum(a) / b", 10, vec![stage("sum(a)", 6, vec![stage("a", 5, vec![])]), stage("b", 3, vec![])])];
+        let mut list = Vec::new();
+        flatten(&tree, 0, &mut list);
+        let short: Vec<(&str, u32, f64, f64)> = list.iter().map(|s| (&*s.expression, s.depth, s.milliseconds, s.own_milliseconds)).collect();
+        assert_eq!(short, [("sum(a) / b", 0, 10.0, 1.0), ("sum(a)", 1, 6.0, 1.0), ("a", 2, 5.0, 5.0), ("b", 1, 3.0, 3.0)]);
     }
 }

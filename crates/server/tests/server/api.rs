@@ -198,8 +198,11 @@ fn answers_have_the_form_that_is_described() {
         Some(json!(["/orders", 1]))
     );
     let explained = full.get("/v1/promql/explain", "/v1/promql/explain?query=sum(rate(http_requests_total%5B1m%5D))&from=-5m");
-    assert_eq!(explained["reads"][0]["selector"], "http_requests_total");
-    assert_eq!(explained["reads"][0]["samples"], 18, "{explained}");
+    let stages = explained["stages"].as_array().unwrap();
+    let expressions: Vec<(&Value, &Value)> = stages.iter().map(|s| (&s["depth"], &s["expression"])).collect();
+    let expected = [(0, "sum(rate(http_requests_total[1m]))"), (1, "rate(http_requests_total[1m])"), (2, "http_requests_total[1m]")];
+    assert_eq!(expressions, expected.map(|(depth, text)| (json!(depth), json!(text))).each_ref().map(|(d, t)| (d, t)), "{explained}");
+    assert!(stages[0]["samples"].as_u64().is_some_and(|n| n > 18), "each sample once a step: {explained}");
     eventually("the counters of spans", || (full.server.get("/v1/dashboards/golden-signals").status == 200).then_some(()));
     full.get("/v1/dashboards/{name}", "/v1/dashboards/golden-signals");
     full.get("/v1/dashboards/{name}/view", "/v1/dashboards/golden-signals/view");

@@ -24,8 +24,7 @@ export function Explain({ expr, step }: { expr: string; step: number }) {
                 <thead><tr><th>stage</th><th className="r">series</th><th className="r">samples</th><th className="r">time</th><th className="wide" /></tr></thead>
                 <tbody>
                   {row('parse', e.parse_milliseconds, '', '', 'parse')}
-                  {e.reads.map((r, i) => row(<>read {r.selector} <span className="sub">over {seconds(r.range_milliseconds / 1000)}</span></>, r.milliseconds, count(r.series), count(r.samples), `read${i}`))}
-                  {row('evaluate', e.evaluate_milliseconds, count(e.series), '', 'evaluate')}
+                  {e.stages.map((s, i) => row(<span style={{ paddingInlineStart: `${s.depth * 1.25}em` }}>{s.expression}</span>, s.own_milliseconds, count(s.series), s.samples ? count(s.samples) : '', `stage${i}`))}
                 </tbody>
               </table>
               <div className="foot">{seconds(e.total_milliseconds / 1000)} in all · <Cost stats={e.stats} /></div>

@@ -131,19 +131,6 @@ fn costs_are_counted() {
     assert_eq!((out.cost.samples, out.cost.samples_by_step.len()), (6, 0));
     let subquery = range("max_over_time(requests_total[1m:30s])", 600_000, 600_000, 1, &context()).unwrap();
     assert_eq!(subquery.cost.samples, 2 * 2 + 2 * 2, "of the inner steps, and those of the window");
-    let mut text = String::new();
-    let cost = super::super::Cost {
-        samples: 7,
-        samples_by_step: vec![(1000, 3), (1500, 4)],
-        peak_samples: 9,
-        reading: Duration::from_millis(250),
-        total: Duration::from_secs(1),
-    };
-    json::write_cost(&mut text, &cost);
-    assert_eq!(
-        text,
-        r#"{"timings":{"evalTotalTime":1,"resultSortTime":0,"queryPreparationTime":0.25,"innerEvalTime":0.75,"execQueueTime":0,"execTotalTime":1},"samples":{"totalQueryableSamplesPerStep":[[1,3],[1.500,4]],"totalQueryableSamples":7,"peakSamples":9}}"#
-    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use skopos_query::QueryContext;
 use skopos_query::promql::{self, QueryOutput, Value};
 
 use super::{Params, PromError, PromResult, TRUNCATED};
@@ -21,9 +22,12 @@ pub(crate) async fn query(State(app): State<Arc<App>>, params: Params) -> PromRe
     let expr = params.expression()?;
     let (limits, lookback) = (params.limits(app.query_limits)?, params.duration("lookback_delta")?);
     let prepared = started.elapsed();
-    let (output, cost) = app.try_query(limits, move |app, ctx| engine(app, lookback).instant(&*app.store.metrics(), &expr, time, ctx)).await?;
-    let stats = params.get("stats").map(|_| stats(prepared, started.elapsed(), &cost));
-    Ok(respond(output?, limit, stats))
+    let detailed = params.get("stats") == Some("all");
+    let work = move |app: &Arc<App>, ctx: &QueryContext| engine(app, lookback).instant(&*app.store.metrics(), &expr, time, &in_detail(ctx, detailed));
+    let (output, cost) = app.try_query(limits, work).await?;
+    let output = output?;
+    let stats = params.get("stats").map(|_| stats(prepared, started.elapsed(), &output.cost, &cost));
+    Ok(respond(output, limit, stats))
 }
 
 /// `GET|POST /api/v1/query_range`
@@ -48,10 +52,14 @@ pub(crate) async fn query_range(State(app): State<Arc<App>>, params: Params) -> 
     let expr = params.expression()?;
     let (limits, lookback) = (params.limits(app.query_limits)?, params.duration("lookback_delta")?);
     let prepared = started.elapsed();
-    let (output, cost) =
-        app.try_query(limits, move |app, ctx| engine(app, lookback).range(&*app.store.metrics(), &expr, start, end, step, ctx)).await?;
-    let stats = params.get("stats").map(|_| stats(prepared, started.elapsed(), &cost));
-    Ok(respond(output?, limit, stats))
+    let detailed = params.get("stats") == Some("all");
+    let work = move |app: &Arc<App>, ctx: &QueryContext| {
+        engine(app, lookback).range(&*app.store.metrics(), &expr, start, end, step, &in_detail(ctx, detailed))
+    };
+    let (output, cost) = app.try_query(limits, work).await?;
+    let output = output?;
+    let stats = params.get("stats").map(|_| stats(prepared, started.elapsed(), &output.cost, &cost));
+    Ok(respond(output, limit, stats))
 }
 
 fn now() -> Instant {
@@ -69,20 +77,31 @@ fn engine(app: &App, lookback_ms: Option<i64>) -> promql::Engine {
     }
 }
 
-/// What the query has cost, in Prometheus' shape and, under `cost`, in ours.
-///
-/// All samples of a query are held until its result is computed: its peak is its total.
-fn stats(prepared: Duration, total: Duration, cost: &Cost) -> serde_json::Value {
-    let executed = cost.elapsed_ms / 1e3;
-    let total = total.as_secs_f64();
-    let queued = (total - prepared.as_secs_f64() - executed).max(0.0);
-    let samples = cost.counts.samples;
+/// The same context, with the cost of each step if that is wanted.
+fn in_detail(ctx: &QueryContext, detailed: bool) -> QueryContext {
+    let mut ctx = ctx.clone();
+    ctx.detailed = detailed;
+    ctx
+}
+
+/// What the query has cost, in Prometheus' shape and, under `cost`, in ours. Reading series is part of the preparation,
+/// as Prometheus has it; results are sorted as they come.
+fn stats(prepared: Duration, total: Duration, evaluated: &promql::Cost, cost: &Cost) -> serde_json::Value {
+    let seconds = |d: Duration| d.as_secs_f64();
+    let queued = (seconds(total) - seconds(prepared) - cost.elapsed_ms / 1e3).max(0.0);
+    let mut samples = json!({"totalQueryableSamples": evaluated.samples, "peakSamples": evaluated.peak_samples});
+    if !evaluated.samples_by_step.is_empty() {
+        let by_step = evaluated.samples_by_step.iter().map(|(time, samples)| json!([*time as f64 / 1e3, samples]));
+        samples["totalQueryableSamplesPerStep"] = by_step.collect();
+    }
     json!({
         "timings": {
-            "evalTotalTime": executed, "resultSortTime": 0.0, "queryPreparationTime": prepared.as_secs_f64(), "innerEvalTime": executed,
-            "execQueueTime": queued, "execTotalTime": total,
+            "evalTotalTime": seconds(evaluated.total), "resultSortTime": 0.0,
+            "queryPreparationTime": seconds(prepared + evaluated.reading),
+            "innerEvalTime": seconds(evaluated.total.saturating_sub(evaluated.reading)),
+            "execQueueTime": queued, "execTotalTime": seconds(total),
         },
-        "samples": {"totalQueryableSamples": samples, "peakSamples": samples},
+        "samples": samples,
         "cost": cost,
     })
 }

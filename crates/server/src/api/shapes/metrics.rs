@@ -63,21 +63,26 @@ pub struct Explanation {
     /// In its common form.
     pub query: String,
     pub parse_milliseconds: f64,
-    pub reads: Vec<ExplainedRead>,
-    /// Everything but parsing and reading.
-    pub evaluate_milliseconds: f64,
+    /// Each expression, before those it is made from.
+    pub stages: Vec<ExplainedStage>,
     pub total_milliseconds: f64,
     /// Of the result.
     pub series: u64,
     pub stats: Stats,
 }
 
-/// What reading one selector cost.
+/// What one expression of a query cost.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ExplainedRead {
-    pub selector: String,
-    pub range_milliseconds: i64,
+pub struct ExplainedStage {
+    /// In its common form.
+    pub expression: String,
+    /// How deep it is in the query; the whole is at 0.
+    pub depth: u32,
     pub series: u64,
+    /// Samples looked at, a sample once for each step.
     pub samples: u64,
+    /// With what is below it.
     pub milliseconds: f64,
+    /// Without.
+    pub own_milliseconds: f64,
 }
