@@ -110,6 +110,7 @@ pub(crate) struct MetricsTable {
     /// Taken before the registry's lock where both are needed.
     state: RwLock<State>,
     families: RwLock<Families>,
+    /// Taken after the state's lock where both are needed.
     starts: RwLock<Starts>,
     /// Files of the small tables this process wrote, with the series in them: no need to read them back.
     written: Mutex<HashMap<String, Vec<u32>>>,
@@ -269,11 +270,14 @@ impl MetricsTable {
             let registry = self.registry.read();
             (registry.len(), self.admission.active(registry.next()))
         };
+        // One after the other: a decoder takes the second lock first.
+        let labels = self.registry.read().memory();
+        let cache = self.raw.lock().memory();
         let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
         MetricsStats {
             series: series as u64,
             active_series: active as u64,
-            index_bytes: (self.registry.read().memory() + self.raw.lock().memory()) as u64,
+            index_bytes: (labels + cache) as u64,
             samples_too_old: load(&self.refused.too_old),
             samples_out_of_range: load(&self.refused.out_of_range),
             samples_duplicate: load(&self.refused.duplicate),

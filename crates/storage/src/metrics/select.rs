@@ -116,8 +116,9 @@ impl Queryable for MetricsTable {
         let mut found: Vec<(u32, Series)> = Vec::new();
         let (start, end) = (select.start, select.end);
         let mut histograms = self.gather_histograms(&ids, start, end, ctx).map_err(storage_error)?;
-        let starts = self.starts.read();
-        let starts_of = |id: u32| if starts.is_empty() { Vec::new() } else { starts.of(id, start, end) };
+        // Locked for each series anew: whoever appends takes this lock while it holds the head's, which is asked for below.
+        let none = self.starts.read().is_empty();
+        let starts_of = |id: u32| if none { Vec::new() } else { self.starts.read().of(id, start, end) };
         self.gather(ids, (select.start, select.end), ctx, |id, samples| {
             let labels = self.registry.read().labels(id);
             let rank = ranks.get(id as usize).copied().unwrap_or(u32::MAX);

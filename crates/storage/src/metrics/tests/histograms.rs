@@ -154,3 +154,38 @@ fn a_damaged_file_is_set_aside() {
         assert!(found.iter().map(|s| s.histograms.len()).sum::<usize>() <= 50, "byte {at}");
     }
 }
+
+#[test]
+fn appends_and_reads_do_not_wait_for_each_other_for_ever() {
+    let store = Store::new(StoreOptions::new(""));
+    let (done, ended) = std::sync::mpsc::channel();
+    let series = |round: i64| TimeSeries {
+        labels: labels((round % 50) as u8),
+        samples: vec![(round * 1_000, 1.0)],
+        starts: vec![(round * 1_000, round)],
+        ..TimeSeries::default()
+    };
+    let spawn = |work: Box<dyn Fn(&MetricsTable, i64) + Send>| {
+        let (table, done) = (Arc::clone(&store.table), done.clone());
+        std::thread::spawn(move || {
+            (1..3_000).for_each(|round| work(&table, round));
+            // Whoever waits has given up only when the test has failed already.
+            let _ = done.send(());
+        });
+    };
+    spawn(Box::new(move |table, round| table.append_series(vec![series(round)], vec![], round as u64, round)));
+    spawn(Box::new(move |table, round| {
+        let batch = number(table, &[series(round)], vec![]);
+        table.append_samples(batch, round as u64, round);
+    }));
+    for _ in 0..2 {
+        spawn(Box::new(|table, _| {
+            let found = table.select(&Select { matchers: &[], start: 0, end: i64::MAX, grouping: None }, &ctx()).expect("selected");
+            assert!(found.len() <= 50);
+            assert!(table.stats().series <= 50 && table.count_series(3).series <= 50);
+        }));
+    }
+    for _ in 0..4 {
+        ended.recv_timeout(Duration::from_secs(120)).expect("each thread comes to its end: nobody waits for somebody who waits");
+    }
+}
