@@ -3,6 +3,10 @@
 use skopos_model::histogram::{CUSTOM_SCHEMA, SCHEMA_MAX};
 use skopos_model::{Buckets, CounterReset, NativeHistogram};
 
+use crate::proto::{Message, ProtoError, Reader, varint, zigzag};
+
+const SPAN: Message = Message { name: "BucketSpan", tags: &[varint(1), varint(2)] };
+
 /// Finest schema a sender may use: above [`SCHEMA_MAX`] buckets are merged down to it, as Prometheus does.
 pub(crate) const SCHEMA_WIRE_MAX: i32 = 52;
 
@@ -22,6 +26,22 @@ impl WireBuckets {
         self.spans.clear();
         self.deltas.clear();
         self.counts.clear();
+    }
+
+    /// Adds a `BucketSpan`, which remote write and the exposition have in common.
+    pub(crate) fn read_span(&mut self, mut reader: Reader<'_>) -> Result<(), ProtoError> {
+        const OFFSET: u32 = varint(1);
+        const LENGTH: u32 = varint(2);
+        let (mut offset, mut length) = (0, 0);
+        while let Some(tag) = reader.tag()? {
+            match tag {
+                OFFSET => offset = zigzag(reader.varint()?) as i32,
+                LENGTH => length = reader.varint()? as u32,
+                _ => reader.skip(tag, &SPAN)?,
+            }
+        }
+        self.spans.push((offset, length));
+        Ok(())
     }
 
     /// The model's buckets, those without a count left out; `merge` is by how many schemas they are made coarser.

@@ -52,3 +52,5 @@ mod scrape;
 mod statsd;
 #[path = "server/telemetry.rs"]
 mod telemetry;
+#[path = "server/write_request.rs"]
+mod write_request;

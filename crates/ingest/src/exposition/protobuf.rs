@@ -3,7 +3,7 @@
 use skopos_model::{CounterReset, Decoded, Exemplar, MetricKind};
 
 use super::{Builder, Sampled, Value, open_metrics_float};
-use crate::histogram::{WireBuckets, WireHistogram};
+use crate::histogram::WireHistogram;
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint, zigzag};
 use crate::remote_write::exemplar_of_labels;
 
@@ -14,7 +14,6 @@ const NUMBER: Message = Message { name: "Counter", tags: &[fixed64(1), bytes(2),
 const SUMMARY: Message = Message { name: "Summary", tags: &[varint(1), fixed64(2), bytes(3), bytes(4)] };
 const QUANTILE: Message = Message { name: "Quantile", tags: &[fixed64(1), fixed64(2)] };
 const BUCKET: Message = Message { name: "Bucket", tags: &[varint(1), fixed64(2), bytes(3), fixed64(4)] };
-const SPAN: Message = Message { name: "BucketSpan", tags: &[varint(1), varint(2)] };
 const EXEMPLAR: Message = Message { name: "Exemplar", tags: &[bytes(1), fixed64(2), bytes(3)] };
 const TIMESTAMP: Message = Message { name: "Timestamp", tags: &[varint(1), varint(2)] };
 const HISTOGRAM: Message = Message {
@@ -273,8 +272,8 @@ impl HistogramParts {
                 ZERO_THRESHOLD => wire.zero_threshold = reader.double()?,
                 ZERO_COUNT => wire.zero_count_int = reader.varint()?,
                 ZERO_COUNT_FLOAT => wire.zero_count = reader.double()?,
-                NEGATIVE_SPANS => span(reader.message()?, &mut wire.negative)?,
-                POSITIVE_SPANS => span(reader.message()?, &mut wire.positive)?,
+                NEGATIVE_SPANS => wire.negative.read_span(reader.message()?)?,
+                POSITIVE_SPANS => wire.positive.read_span(reader.message()?)?,
                 _ if matches!(tag >> 3, 10 | 13) && matches!(tag & 7, 0 | 2) => {
                     let side = if tag >> 3 == 10 { &mut wire.negative } else { &mut wire.positive };
                     reader.varints(tag, |delta| side.deltas.push(zigzag(delta)))?;
@@ -345,21 +344,6 @@ fn bucket(mut reader: Reader<'_>, time: i64) -> Result<ClassicBucket, ProtoError
         }
     }
     Ok(bucket)
-}
-
-fn span(mut reader: Reader<'_>, out: &mut WireBuckets) -> Result<(), ProtoError> {
-    const OFFSET: u32 = varint(1);
-    const LENGTH: u32 = varint(2);
-    let (mut offset, mut length) = (0, 0);
-    while let Some(tag) = reader.tag()? {
-        match tag {
-            OFFSET => offset = zigzag(reader.varint()?) as i32,
-            LENGTH => length = reader.varint()? as u32,
-            _ => reader.skip(tag, &SPAN)?,
-        }
-    }
-    out.spans.push((offset, length));
-    Ok(())
 }
 
 /// An exemplar; `time` is that of one that states none.

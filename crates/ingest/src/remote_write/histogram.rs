@@ -2,7 +2,7 @@
 
 use skopos_model::CounterReset;
 
-use crate::histogram::{WireBuckets, WireHistogram};
+use crate::histogram::WireHistogram;
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint, zigzag};
 
 const HISTOGRAM: Message = Message {
@@ -32,7 +32,6 @@ const HISTOGRAM: Message = Message {
         varint(17),
     ],
 };
-const SPAN: Message = Message { name: "BucketSpan", tags: &[varint(1), varint(2)] };
 
 const NEGATIVE_SPANS: u32 = bytes(8);
 const POSITIVE_SPANS: u32 = bytes(11);
@@ -65,8 +64,8 @@ pub(super) fn read(mut reader: Reader<'_>, out: &mut WireHistogram) -> Result<()
             ZERO_THRESHOLD => out.zero_threshold = reader.double()?,
             ZERO_INT => out.zero_count_int = reader.varint()?,
             ZERO_FLOAT => out.zero_count = reader.double()?,
-            NEGATIVE_SPANS => span(reader.message()?, &mut out.negative)?,
-            POSITIVE_SPANS => span(reader.message()?, &mut out.positive)?,
+            NEGATIVE_SPANS => out.negative.read_span(reader.message()?)?,
+            POSITIVE_SPANS => out.positive.read_span(reader.message()?)?,
             _ if matches!(tag >> 3, 9 | 12) && matches!(tag & 7, 0 | 2) => {
                 let buckets = if tag >> 3 == 9 { &mut out.negative } else { &mut out.positive };
                 reader.varints(tag, |delta| buckets.deltas.push(zigzag(delta)))?;
@@ -95,19 +94,4 @@ fn reset(number: u64) -> CounterReset {
         3 => CounterReset::Gauge,
         _ => CounterReset::Unknown,
     }
-}
-
-fn span(mut reader: Reader<'_>, out: &mut WireBuckets) -> Result<(), ProtoError> {
-    const OFFSET: u32 = varint(1);
-    const LENGTH: u32 = varint(2);
-    let (mut offset, mut length) = (0, 0);
-    while let Some(tag) = reader.tag()? {
-        match tag {
-            OFFSET => offset = zigzag(reader.varint()?) as i32,
-            LENGTH => length = reader.varint()? as u32,
-            _ => reader.skip(tag, &SPAN)?,
-        }
-    }
-    out.spans.push((offset, length));
-    Ok(())
 }

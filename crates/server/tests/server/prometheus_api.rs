@@ -14,70 +14,12 @@ use tempfile::TempDir;
 use crate::http::{Response, encode, request};
 use crate::process::{Server, eventually, skopos};
 use crate::telemetry::PROTOBUF;
+use crate::write_request::{Exemplar, Label, Metadata, SNAPPY, Sample, TimeSeries, VERSION, WriteRequest, labels};
 use schema::Document;
-
-#[derive(Clone, PartialEq, Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<TimeSeries>,
-    #[prost(message, repeated, tag = "3")]
-    metadata: Vec<Metadata>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Metadata {
-    #[prost(int32, tag = "1")]
-    kind: i32,
-    #[prost(string, tag = "2")]
-    family: String,
-    #[prost(string, tag = "4")]
-    help: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-    #[prost(message, repeated, tag = "3")]
-    exemplars: Vec<Exemplar>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Exemplar {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(double, tag = "2")]
-    value: f64,
-    #[prost(int64, tag = "3")]
-    timestamp: i64,
-}
-
-fn labels(pairs: &[(&str, &str)]) -> Vec<Label> {
-    pairs.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect()
-}
 
 fn push(server: &Server, message: &WriteRequest) {
     let body = snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).unwrap();
-    let headers = [PROTOBUF, ("content-encoding", "snappy"), ("x-prometheus-remote-write-version", "0.1.0")];
-    server.post("/api/v1/write", &headers, &body).expect(204);
+    server.post("/api/v1/write", &[PROTOBUF, SNAPPY, VERSION], &body).expect(204);
 }
 
 /// An hour of requests of four instances, with an exemplar each; the moment of the last sample, Unix seconds.

@@ -1,53 +1,18 @@
 //! Prometheus remote write 1.0 and 2.0.
 
-use prost::Message;
+use prost::Message as _;
 use skopos_ingest::remote_write::{encode, encode_v2};
 use skopos_model::{Buckets, Labels, MetricKind, MetricMetadata, NativeHistogram};
 use tempfile::TempDir;
 
 use crate::process::Server;
 use crate::telemetry::PROTOBUF;
+use crate::write_request::{SNAPPY, Sample, TimeSeries, VERSION, WriteRequest, labels};
 
-/// `prometheus.WriteRequest`, as far as remote write 1.0 goes.
-#[derive(Clone, PartialEq, Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<TimeSeries>,
+fn series(names: &[(&str, &str)], samples: &[(f64, i64)]) -> TimeSeries {
+    let samples = samples.iter().map(|&(value, timestamp)| Sample { value, timestamp }).collect();
+    TimeSeries { labels: labels(names), samples, exemplars: Vec::new() }
 }
-
-#[derive(Clone, PartialEq, Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
-
-fn series(labels: &[(&str, &str)], samples: &[(f64, i64)]) -> TimeSeries {
-    TimeSeries {
-        labels: labels.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect(),
-        samples: samples.iter().map(|&(value, timestamp)| Sample { value, timestamp }).collect(),
-    }
-}
-
-const SNAPPY: (&str, &str) = ("content-encoding", "snappy");
-const VERSION: (&str, &str) = ("x-prometheus-remote-write-version", "0.1.0");
 
 #[test]
 fn samples_are_stored_and_queried() {
@@ -59,6 +24,7 @@ fn samples_are_stored_and_queried() {
             series(&[("__name__", "http_requests_total"), ("job", "orders"), ("status", "200")], &[(10.0, now - 60_000), (70.0, now)]),
             series(&[("__name__", "http_requests_total"), ("job", "orders"), ("status", "500")], &[(0.0, now - 60_000), (6.0, now)]),
         ],
+        metadata: Vec::new(),
     };
     let body = snap::raw::Encoder::new().compress_vec(&message.encode_to_vec()).unwrap();
     server.post("/api/v1/write", &[PROTOBUF, SNAPPY, VERSION], &body).expect(204);
@@ -88,7 +54,7 @@ fn samples_are_stored_and_queried() {
 fn other_encodings_and_broken_bodies_are_refused() {
     let folder = TempDir::new().unwrap();
     let server = Server::start(&folder.path().join("data"));
-    let plain = WriteRequest { timeseries: vec![series(&[("__name__", "up")], &[(1.0, 1)])] }.encode_to_vec();
+    let plain = WriteRequest { timeseries: vec![series(&[("__name__", "up")], &[(1.0, 1)])], metadata: Vec::new() }.encode_to_vec();
     let snappy = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
     for (headers, body, status) in [
         (&[PROTOBUF, ("content-encoding", "gzip")], &snappy[..], 415),

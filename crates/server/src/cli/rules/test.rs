@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use regex::Regex;
-use skopos_query::promql::{Engine, EngineOptions};
+use skopos_query::promql::{Engine, EngineOptions, Feature};
 use skopos_query::{QueryContext, QueryLimits};
 use skopos_reliability::unit_test::{TestGroup, parse_unit_tests, run_test};
 
@@ -41,7 +41,7 @@ pub(crate) struct TestArgs {
     /// Write the results as JUnit XML.
     #[arg(long)]
     junit: Option<PathBuf>,
-    /// Switch on promql-experimental-functions or promql-delayed-name-removal.
+    /// Switch on experimental PromQL, by the names `skopos serve` takes.
     #[arg(long, value_delimiter = ',')]
     enable_feature: Vec<String>,
 }
@@ -68,10 +68,8 @@ impl Suite {
 pub(super) fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
     let mut options = EngineOptions::default();
     for feature in &args.enable_feature {
-        match feature.as_str() {
-            "promql-experimental-functions" => options.experimental = true,
-            "promql-delayed-name-removal" => options.delayed_name_removal = true,
-            other => anyhow::bail!("unknown feature {other:?}: expected promql-experimental-functions or promql-delayed-name-removal"),
+        if options.enable(feature) != Feature::Enabled {
+            anyhow::bail!("unknown feature {feature:?}: expected one of {}", EngineOptions::features().collect::<Vec<_>>().join(", "));
         }
     }
     let only = if args.run.is_empty() { None } else { Some(Regex::new(&args.run.join("|")).context("--run is no regular expression")?) };
