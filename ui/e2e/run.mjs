@@ -197,6 +197,9 @@ check(Boolean(drill), 'a drill has run');
   await settled(page);
   check(/orders-api/.test(await page.locator('[data-variable="service"]').innerText()), 'dashboards: a reload keeps the variable');
   const svg = await fetch(`${BASE}/v1/dashboards/golden-signals/panels/traffic-by-service.svg?from=-30m`);
+  const png = await fetch(`${BASE}/v1/dashboards/golden-signals/panels/traffic-by-service.png?from=-30m&scale=2&theme=dark`);
+  const pixels = new DataView(await png.arrayBuffer());
+  check(png.headers.get('content-type') === 'image/png' && pixels.getUint32(16) === 1600 && pixels.getUint32(20) === 600 && pixels.byteLength > 5_000, 'dashboards: a panel is a PNG of the size that is asked for');
   check(svg.headers.get('content-type')?.startsWith('image/svg+xml') && (await svg.text()).includes('<path d="M'), 'dashboards: a panel is a picture by its address');
   check(wrong.length === 0, `dashboards: console is clean: ${wrong.slice(0, 2).join(' | ')}`);
   if (KEY) {
@@ -242,6 +245,48 @@ check(Boolean(drill), 'a drill has run');
   await context.close();
 }
 
+// --- a rule is written and tried on the past while it is typed ----------------------------------------------------
+{
+  const { context, page, wrong } = await open();
+  await page.goto(`${BASE}/alerts?tab=rules&from=-30m&to=now`);
+  await settled(page);
+  check((await page.getByRole('link', { name: /^Edit a copy of / }).count()) > 0, 'rules: each rule can be copied');
+  await page.getByTestId('new-rule').click();
+  await page.getByTestId('rule-name').fill('Busy');
+  const expr = page.locator('.rule-expr .cm-content');
+  await expr.waitFor({ timeout: WAIT });
+  await expr.click();
+  await page.keyboard.type('sum(rate(http_requests_total[1m])) > 0', { delay: 5 });
+  const verdict = page.getByTestId('verdict');
+  await verdict.waitFor({ timeout: WAIT }).catch(() => {});
+  await settled(page);
+  check(/fires|too often/.test(await verdict.innerText().catch(() => '')), `rules: it says that it would have fired (${await verdict.innerText().catch(() => 'nothing')})`);
+  check((await page.locator('.rule-outcome canvas').count()) > 0 && (await page.getByTestId('lanes').locator('.lane').count()) > 0 && (await page.getByTestId('episodes').locator('tbody tr').count()) > 0 && (await page.getByTestId('choices').locator('tbody tr').count()) >= 8, 'rules: values, alerts over time, the list and other values of `for` are there');
+  check(/name=Busy/.test(page.url()) && /expr=/.test(page.url()), 'rules: the rule stands in the address');
+  await page.getByRole('button', { name: 'Add a label' }).click();
+  await page.getByLabel('Labels 1: value').fill('page');
+  await page.getByTestId('findings').getByText(/no runbook/).waitFor({ timeout: WAIT }).catch(() => {});
+  check(/no runbook/.test(await page.getByTestId('findings').innerText()), 'rules: lint says what a page lacks');
+  await expr.click();
+  await page.keyboard.press('Control+End');
+  await page.keyboard.type(' +');
+  await page.locator('.rule-expr .t-crit').waitFor({ timeout: WAIT }).catch(() => {});
+  check((await page.locator('.rule-expr .t-crit').count()) > 0 && (await page.locator('.cm-lintRange-error').count()) > 0, 'rules: an error is marked where it is');
+  // `> 0 +` becomes `> 1e12`.
+  for (let i = 0; i < 4; i++) await page.keyboard.press('Backspace');
+  await page.keyboard.type(' 1e12');
+  await page.locator('[data-testid="verdict"][data-word="never fired"]').waitFor({ timeout: WAIT }).catch(() => {});
+  check(/nearest it came/.test(await verdict.innerText().catch(() => '')), 'rules: one that never fired says how near it came');
+  await page.getByRole('button', { name: 'YAML', exact: true }).click();
+  await page.locator('.cm-box.yaml .cm-content').waitFor({ timeout: WAIT }).catch(() => {});
+  check(/- alert: Busy/.test(await page.locator('.cm-box.yaml .cm-content').innerText().catch(() => '')), 'rules: the same rule as YAML');
+  await settled(page);
+  await page.getByRole('button', { name: 'Fields', exact: true }).click();
+  check((await page.getByTestId('rule-name').inputValue()) === 'Busy', 'rules: and back in fields');
+  check(wrong.length === 0, `rules: console is clean: ${wrong.slice(0, 2).join(' | ')}`);
+  await context.close();
+}
+
 // --- every page, both themes, two widths -------------------------------------------------------------------------
 const trace = (await api('/v1/traces?from=-1h&limit=1&q=service:orders-api')).traces?.[0]?.trace_id;
 const slo = (await api('/v1/slos')).slos?.[0]?.id;
@@ -252,7 +297,7 @@ const pages = [
   ['metric', '/explore/metrics?metric=http_server_request_duration_seconds&by=http_route'],
   ['metrics', '/explore/metrics?expr=sum%20by%20(route)%20(rate(http_requests_total%5B1m%5D))'], ['sql', '/explore/sql?query=SELECT%20service_name%2C%20count(*)%20FROM%20logs%20GROUP%20BY%201'],
   ['dashboards', '/dashboards'], ['golden-signals', '/dashboards/golden-signals'], ['dependencies', '/dashboards/dependencies'], ['dashboard-source', '/dashboards/golden-signals?tab=source'],
-  ['slos', '/slos'], slo && ['slo', `/slos/${slo}`], ['alerts', '/alerts'], ['rules', '/alerts?tab=rules'], alert && ['alert', `/alerts/${alert}`],
+  ['slos', '/slos'], slo && ['slo', `/slos/${slo}`], ['alerts', '/alerts'], ['rules', '/alerts?tab=rules'], ['rule-new', '/rules/edit'], ['rule', '/rules/edit?name=Busy&expr=sum%20by%20(route)%20(rate(http_requests_total%5B1m%5D))%20%3E%200.1&label.severity=page'], ['rule-yaml', '/rules/edit?yaml=groups%3A%0A-%20name%3A%20a%0A%20%20rules%3A%0A%20%20-%20alert%3A%20A%0A%20%20%20%20exp%3A%20up%0A'], alert && ['alert', `/alerts/${alert}`],
   ['runbooks', '/runbooks'], runbook && ['runbook', `/runbooks/${runbook}`], ['drills', '/drills'], drill && ['drill', `/drills/${drill.id}`], ['status', '/status'],
 ].filter(Boolean);
 for (const scheme of ['dark', 'light']) {

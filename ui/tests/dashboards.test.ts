@@ -14,7 +14,7 @@ describe('variables in addresses', () => {
     expect(variableQuery({ 'var.job': 'a,b' }, { job: 'b' })).toBe('var.job=b');
   });
   it('are kept by the route, cleared texts too', () => {
-    expect(prefixedSearch('var.', 'tab')({ 'var.a': 1, 'var.b': '', other: 'x', tab: 'source', from: '-1h' })).toEqual({ 'var.a': '1', 'var.b': '', tab: 'source', from: '-1h' });
+    expect(prefixedSearch(['var.'], 'tab')({ 'var.a': 1, 'var.b': '', other: 'x', tab: 'source', from: '-1h' })).toEqual({ 'var.a': '1', 'var.b': '', tab: 'source', from: '-1h' });
   });
 });
 

@@ -13,7 +13,7 @@ use skopos_query::metrics::Queryable;
 use skopos_query::promql::{self, Expr, Value};
 use skopos_query::{QueryContext, QueryError};
 
-pub use report::{BacktestReport, Episode, Message, RuleOutcome};
+pub use report::{BacktestReport, Episode, ForChoice, Message, RuleOutcome};
 
 use crate::alerting::{EvalSample, elements};
 use crate::duration::format_duration;
@@ -94,6 +94,7 @@ pub fn backtest(
     let mut run = Run::new(&engine, source, promql, ctx, produced, options.to);
     let mut recorder = Recorder::new(&engine, options.from, options.to);
     run.perform(&mut engine, &mut recorder, first, now)?;
+    recorder.observe(&engine);
     loop {
         let next = engine.next_wakeup(now).max(now + 1);
         if next > options.to {
@@ -103,6 +104,7 @@ pub fn backtest(
         ctx.check()?;
         let effects = engine.step(Event::Tick, now);
         run.perform(&mut engine, &mut recorder, effects, now)?;
+        recorder.observe(&engine);
     }
     Ok(recorder.finish(&engine))
 }

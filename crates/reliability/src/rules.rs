@@ -112,6 +112,16 @@ pub struct GateWindow {
     pub threshold: f64,
 }
 
+/// Rules that stand several times with the same name and labels, and how often: one overwrites the series of the other.
+pub fn duplicates<'a>(groups: impl Iterator<Item = &'a RuleGroup>) -> Vec<(String, usize)> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for rule in groups.flat_map(|g| &g.rules) {
+        let labels: Vec<String> = rule.labels.iter().map(|(k, v)| format!("{k}={:?}", v.source())).collect();
+        *times.entry(format!("{}{{{}}}", rule.name, labels.join(", "))).or_default() += 1;
+    }
+    times.into_iter().filter(|(_, n)| *n > 1).collect()
+}
+
 impl Rule {
     /// The alerting part, if it is an alerting rule.
     pub fn alerting(&self) -> Option<&AlertingRule> {

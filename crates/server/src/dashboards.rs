@@ -7,6 +7,8 @@
 pub mod document;
 pub mod unit;
 
+pub mod judge;
+
 mod read;
 
 pub mod build;
@@ -15,8 +17,8 @@ pub mod diff;
 pub mod grafana;
 pub mod heatmap;
 pub mod interpolate;
+pub mod picture;
 pub mod store;
-pub mod svg;
 pub mod templates;
 pub mod variables;
 

@@ -46,6 +46,7 @@ fn own_api() -> Router<Arc<App>> {
         .route("/v1/alerts", get(alerts::list))
         .route("/v1/alerts/{fingerprint}", get(alerts::one))
         .route("/v1/rules", get(alerts::rules))
+        .route("/v1/rules/lint", post(rules::lint))
         .route("/v1/rules/backtest", post(rules::backtest))
         .route("/v1/rules/backfill", post(rules::backfill))
         .route("/v1/slos", get(slos::list))

@@ -45,6 +45,6 @@ export async function send<T>(url: string, text: string, method = 'POST'): Promi
   return read<T>(await fetch(url, { method, headers: { 'content-type': text.trimStart().startsWith('{') ? 'application/json' : 'application/yaml' }, body: text }));
 }
 
-export async function post<T>(url: string, body: unknown = {}, method = 'POST'): Promise<T> {
-  return read<T>(await fetch(url, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }));
+export async function post<T>(url: string, body: unknown = {}, method = 'POST', signal?: AbortSignal): Promise<T> {
+  return read<T>(await fetch(url, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), ...(signal ? { signal } : {}) }));
 }

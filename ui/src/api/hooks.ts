@@ -54,6 +54,14 @@ export const useRun = (id: string | null) => useGet<T.Run>(`/v1/runs/${id ?? ''}
 export const useDrills = () => useGet<T.DrillsResponse>('/v1/drills', {}, { refetch: OFTEN });
 export const useDrill = (id: string) => useGet<T.DrillReport>(`/v1/drills/${id}`, {}, { refetch: 2_000 });
 
+/** What is odd about a rule file. Null while it is still being typed: a request that runs is stopped then. */
+export const useLint = (rules: string | null) =>
+  useQuery<T.RuleLint>({ queryKey: ['lint', rules], queryFn: ({ signal }) => post<T.RuleLint>('/v1/rules/lint', { rules }, 'POST', signal), placeholderData: keepPreviousData, enabled: rules !== null && rules.trim() !== '' });
+
+/** What rules would have done from one time to another. As [`useLint`]. */
+export const useBacktest = (rules: string | null, range: { from: string; to: string }) =>
+  useQuery<T.Backtest>({ queryKey: ['backtest', rules, range.from, range.to], queryFn: ({ signal }) => post<T.Backtest>('/v1/rules/backtest', { rules, from: range.from, to: range.to }, 'POST', signal), placeholderData: keepPreviousData, enabled: rules !== null && rules.trim() !== '', retry: false });
+
 /** A change; reads are refreshed after it. */
 export function useChange<V, R>(call: (value: V) => Promise<R>) {
   const client = useQueryClient();

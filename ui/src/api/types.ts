@@ -124,26 +124,47 @@ export interface MetricDetail extends MetricEntry { native: boolean; labels: { n
 // GET /v1/promql/explain?query&from&to&step
 export interface Explanation { query: string; parse_milliseconds: number; stages: { expression: string; depth: number; series: number; samples: number; milliseconds: number; own_milliseconds: number }[]; total_milliseconds: number; series: number; stats: QueryStats }
 
+// GET /v1/cardinality?top
+export interface Counted { name: string; count: number }
+export interface Cardinality {
+  series: number; active_series: number; active_series_max: number; active_series_per_source_max: number; recent_since: Nanos; label_names: number; label_pairs: number;
+  metrics: { metric: string; series: number; active_series: number; active_series_max: number; recent_series: number; refused: number; refused_since: Nanos | null; refused_last: Nanos | null; labels: { label: string; values: number; recent_values: number; examples: string[] }[]; sources: Counted[] }[];
+  values_by_label: Counted[]; bytes_by_label: Counted[]; series_by_pair: Counted[];
+}
+// GET /v1/floods?top
+export interface Floods {
+  limits: { active_series: number; active_series_max: number; active_series_per_metric_max: number; active_series_per_source_max: number };
+  floods: Flood[];
+  sources: { source: string; agent: string; samples: number; bytes: number; requests: number; last: Nanos; refused_requests: number; refused_bytes: number; limit: string | null; limit_value: number | null; refused_since: Nanos | null; refused_last: Nanos | null; ongoing: boolean }[];
+  rejected: { reason: string; samples: number; example: string; since: Nanos; last: Nanos }[];
+  recent_since: Nanos;
+}
+/** a metric of one source whose new series are refused; `label` grows most */
+export interface Flood { metric: string; source: string; service: string; owner: string | null; limit: string; limit_value: number; since: Nanos; last: Nanos; ongoing: boolean; refused_series: number; refused_samples: number; series: number; active_series: number; label: string | null; labels: { label: string; values: number; recent_values: number; refused_values: number; examples: string[] }[] }
+
 // GET /v1/dashboards?q
 export interface DashboardLine { name: string; title: string; description: string; tags: string[]; source: 'file' | 'stored' | 'built-in'; file: string | null; version: number | null; updated: Nanos | null; panels: number }
 /** what the pages need of the document; the rest is only shown as text */
 export interface PanelSpec { display?: { name?: string; description?: string }; plugin: { kind: PanelKind; spec?: ChartSpec } }
 export type PanelKind = 'TimeSeriesChart' | 'StatChart' | 'GaugeChart' | 'BarChart' | 'Table' | 'HeatMapChart' | 'LogsTable' | 'TraceTable' | 'Markdown';
 export interface Format { unit?: string; decimalPlaces?: number }
-export interface ChartSpec { format?: Format; yAxisFormat?: Format; yAxis?: { format?: Format; min?: number; max?: number }; thresholds?: { steps?: { value: number; name?: string }[] }; visual?: { stack?: string }; legend?: { position?: string }; sparkline?: boolean; max?: number; mode?: string }
+export interface ChartSpec { format?: Format; yAxisFormat?: Format; yAxis?: { format?: Format; min?: number; max?: number }; thresholds?: { steps?: { value: number; name?: string; color?: string }[] }; visual?: { stack?: string; display?: string }; legend?: { position?: string; mode?: string; values?: string[] }; sparkline?: boolean; max?: number; mode?: string }
 export interface DashboardDocument { kind: 'Dashboard'; metadata: { name: string; tags?: string[] }; spec: { display?: { name?: string; description?: string }; duration?: string; panels: Record<string, { spec: PanelSpec }> } & Record<string, unknown> }
 export interface DashboardDetail extends DashboardLine { document: DashboardDocument }
 // GET /v1/dashboards/{name}/view?from&to&var.NAME
-export interface DashboardView { variables: DashboardVariable[]; links: DashboardLink[]; sections: { title: string; open: boolean | null; values: Record<string, string>; items: { x: number; y: number; width: number; height: number; panel: string }[] }[]; stats: QueryStats }
+export interface DashboardView { variables: DashboardVariable[]; links: DashboardLink[]; sections: { title: string; open: boolean | null; values: Record<string, string>; items: { x: number; y: number; width: number; height: number; panel: string; values: Record<string, string> }[] }[]; stats: QueryStats }
 export interface DashboardVariable { name: string; title: string; kind: 'list' | 'text' | 'constant'; hidden: boolean; multiple: boolean; all: boolean; options: { value: string; label: string }[]; selected: string[]; error: string | null }
 export interface DashboardLink { name?: string; url: string; targetBlank?: boolean }
 // GET /v1/dashboards/{name}/panels/{panel}?from&to&points&var.NAME
 export interface PanelData {
   kind: PanelKind; title: string; links: DashboardLink[]; queries: string[]; notes: string[];
-  frame?: SeriesFrame; readings?: { name: string; labels: Record<string, string>; value: number | null }[];
+  frame?: SeriesFrame; readings?: Reading[];
   table?: { columns: { name: string; title: string; unit: string; decimals: number | null }[]; rows: (string | number | null)[][] };
   heatmap?: Heatmap; logs?: LogRow[]; traces?: TraceSummary[]; html?: string; stats: QueryStats;
 }
+export type Tone = 'info' | 'ok' | 'warning' | 'critical';
+/** a number; `text` stands in its place, `says` which limit makes it bad */
+export interface Reading { name: string; labels: Record<string, string>; value: number | null; text?: string; tone?: Tone; says?: string }
 export interface Heatmap { start: Nanos; step: Nanos; bounds: [number | null, number | null][]; cells: (number | null)[][] }
 // GET /v1/dashboards/{name}/versions, .../diff?before&after
 export interface DashboardVersions { versions: { version: number; at: Nanos; actor: string; message: string; deleted: boolean; panels: number }[] }
@@ -235,7 +256,16 @@ export interface Alert {
 // GET /v1/alerts/{fingerprint} -> Alert & { history: {time, state, value}[], dashboard/links }
 export interface AlertDetail extends Alert { history: { time: Nanos; state: string; value: number | null; text?: string }[]; exemplar_trace: string | null }
 // GET /v1/rules
-export interface RulesResponse { groups: { name: string; file: string; interval_seconds: number; last_evaluation: Nanos | null; evaluation_seconds: number; rules: { name: string; kind: 'alerting' | 'recording'; expr: string; for_seconds: number; labels: Record<string, string>; health: 'ok' | 'err' | 'unknown'; error: string | null; state: 'inactive' | 'pending' | 'firing' | null; contract: string[] }[] }[] }
+export interface RulesResponse { groups: { name: string; file: string; interval_seconds: number; last_evaluation: Nanos | null; evaluation_seconds: number; rules: { name: string; kind: 'alerting' | 'recording'; expr: string; for_seconds: number; keep_firing_for_seconds: number; labels: Record<string, string>; annotations: Record<string, string>; health: 'ok' | 'err' | 'unknown'; error: string | null; state: 'inactive' | 'pending' | 'firing' | null; contract: string[] }[] }[] }
+
+// POST /v1/rules/lint {rules}
+export interface RuleLint { groups: { name: string; interval_seconds: number | null; rules: LintedRule[] }[]; findings: RuleFinding[]; duplicates: { rule: string; times: number }[]; rules: number; errors: number; warnings: number }
+export interface LintedRule { name: string; kind: 'alerting' | 'recording'; expr: string; for_seconds: number; keep_firing_for_seconds: number; labels: Record<string, string>; annotations: Record<string, string>; line: number }
+export interface RuleFinding { line: number | null; column: number | null; key: string; message: string; nearest: string | null; severity: 'error' | 'warning' }
+// POST /v1/rules/backtest {rules, from, to}
+export interface Backtest { from: Nanos; to: Nanos; rules: BacktestRule[]; pending: number; fired: number; pages: number; messages: number; truncated: boolean; stats: QueryStats }
+export interface BacktestRule { group: string; name: string; kind: 'alerting' | 'recording'; expr: string; for_seconds: number; error: string | null; firing_seconds: number; for_choices: { for_seconds: number; fired: number; pages: number }[]; episodes: Episode[] }
+export interface Episode { labels: Record<string, string>; annotations: Record<string, string>; page: boolean; pending_at: Nanos; fired_at: Nanos | null; ended_at: Nanos | null; held_until: Nanos; value: number | null; peak: number | null; messages: { at: Nanos; receiver: string; status: 'firing' | 'resolved' }[] }
 
 // GET /v1/slos
 export interface SlosResponse { slos: SloSummary[] }

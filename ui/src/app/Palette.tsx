@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
 import { get, path } from '../api/client';
 import type { PaletteResponse } from '../api/types';
+import { sides } from '../lib/rules';
 import { durationMs } from '../lib/time';
 import { useRange } from './context';
 import type { GlobalSearch } from './search';
@@ -28,11 +29,13 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const typed = text.trim();
   const back = /^(?:now)?-(.+)$/.exec(typed);
   if (back && durationMs(back[1]!) !== null) items.push({ title: `Show the last ${back[1]}`, subtitle: 'time range', go: () => { set({ from: `-${back[1]}`, to: 'now' }); onClose(); } });
+  if (typed && 'new alert rule, backtest'.includes(typed.toLowerCase())) items.push({ title: 'New rule', subtitle: 'write an alert and try it on the past', go: () => to('/rules/edit') });
   for (const i of found.data?.items ?? []) items.push({ title: i.title, subtitle: i.subtitle, go: () => to(i.href) });
   if (typed) {
     items.push({ title: `Logs: ${typed}`, subtitle: 'search log lines', go: () => to('/logs', { q: typed }) });
     items.push({ title: `Traces: ${typed}`, subtitle: 'search spans', go: () => to('/traces', { q: typed }) });
     if (/[({]|_total|_seconds|_bytes/.test(typed)) items.push({ title: `Metrics: ${typed}`, subtitle: 'PromQL', go: () => to('/explore/metrics', { expr: typed }) });
+    if (sides(typed)) items.push({ title: `Rule: ${typed}`, subtitle: 'when it would have fired', go: () => to('/rules/edit', { expr: typed }) });
   }
   const chosen = Math.min(at, items.length - 1);
   return (

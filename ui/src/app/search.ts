@@ -35,15 +35,15 @@ export function pageSearch<K extends string>(...keys: K[]) {
   };
 }
 
-/** A page whose parameters are partly named by what it shows: those of the given prefix are kept as well. */
-export function prefixedSearch<K extends string>(prefix: string, ...keys: K[]) {
+/** A page whose parameters are partly named by what it shows: those of the given prefixes are kept as well. */
+export function prefixedSearch<K extends string>(prefixes: string[], ...keys: K[]) {
   const known = pageSearch(...keys);
   return (search: Record<string, unknown>): GlobalSearch & { [P in K]?: string } => {
     const out: Record<string, unknown> = { ...known(search) };
     for (const [key, value] of Object.entries(search)) {
       // An empty value is one: a text variable that was cleared.
       const shown = value === '' ? '' : text(value);
-      if (key.startsWith(prefix) && shown !== undefined) out[key] = shown;
+      if (prefixes.some((p) => key.startsWith(p)) && shown !== undefined) out[key] = shown;
     }
     return out as GlobalSearch & { [P in K]?: string };
   };

@@ -9,7 +9,7 @@ import 'uplot/dist/uPlot.min.css';
 import type { Marker, SeriesFrame } from '../api/types';
 import { usePreferences, useRange } from '../app/context';
 import { withUnit, type Unit } from '../lib/format';
-import { clock, millis, stamp, zoneName } from '../lib/time';
+import { clock, millis, stamp, zoneName, type Zone } from '../lib/time';
 import { css, drawBands, drawMarks, pointAt, type Band, type ChartPoint, type Threshold } from './draw';
 
 export type { Band, ChartPoint, Threshold } from './draw';
@@ -44,6 +44,10 @@ export interface TimeChartProps {
   max?: number;
   /** Whether series are named below (default). */
   legend?: boolean;
+  /** Numbers beside each name, as a table: `last-number`, `mean`, `min`, `max`, `sum`, `first-number`. */
+  legendValues?: string[];
+  /** Bars in place of lines. */
+  bars?: boolean;
 }
 
 export const nameOf = (s: SeriesFrame['series'][number]): string => {
@@ -60,8 +64,34 @@ const last = (values: (number | null)[]): number | null => {
   return null;
 };
 
+/** Rows of a legend that is a table. */
+const LEGEND_ROWS = 50;
+/** Numbers of a legend, by the names documents use: what they are called, and how they come about. */
+const LEGEND: Record<string, [string, (values: number[]) => number | undefined]> = {
+  'last-number': ['last', (v) => v[v.length - 1]], last: ['last', (v) => v[v.length - 1]], 'first-number': ['first', (v) => v[0]], first: ['first', (v) => v[0]],
+  mean: ['mean', (v) => (v.length ? v.reduce((a, b) => a + b, 0) / v.length : undefined)], sum: ['sum', (v) => (v.length ? v.reduce((a, b) => a + b, 0) : undefined)],
+  min: ['min', (v) => (v.length ? Math.min(...v) : undefined)], max: ['max', (v) => (v.length ? Math.max(...v) : undefined)],
+};
+
+/** A colour as it looks over a surface, without letting shine through what is below. */
+function mixed(colour: string, surface: string, share: number): string {
+  const channels = (hex: string) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  const [a, b] = [channels(colour), channels(surface)];
+  return `rgb(${a.map((v, i) => Math.round(v * share + b[i]! * (1 - share))).join(',')})`;
+}
+
+/** A moment on the axis: with its date where days pass, alone where a day begins. */
+function axisTime(ms: number, before: number | undefined, after: number | undefined, bounds: { from: number; to: number }, zone: Zone): string {
+  const text = stamp(ms, zone);
+  const span = bounds.to - bounds.from;
+  if (span < 600_000) return text.slice(11, 19);
+  if (span <= 93_600_000) return text.slice(11, 16);
+  const step = ((after ?? ms / 1000) - (before ?? ms / 1000)) / (after !== undefined && before !== undefined ? 2 : 1);
+  return step >= 86_400 || text.slice(11, 16) === '00:00' ? text.slice(5, 10) : text.slice(5, 16);
+}
+
 export function TimeChart(props: TimeChartProps) {
-  const { frame, unit, title, sub, height = 200, markers = NONE, threshold, thresholds = NONE, bands = NONE, compare, stack, points = NONE, onPoint, shades, errorSeries, actions, max, legend = true } = props;
+  const { frame, unit, title, sub, height = 200, markers = NONE, threshold, thresholds = NONE, bands = NONE, compare, stack, points = NONE, onPoint, shades, errorSeries, actions, max, legend = true, legendValues, bars } = props;
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const scheme = useComputedColorScheme('dark');
@@ -79,9 +109,10 @@ export function TimeChart(props: TimeChartProps) {
   }, [frame, shades]);
   const drawn = useMemo(() => {
     if (!stack) return series;
-    // Each line stands on those below it; the largest is at the bottom. A gap of one is none of the others.
+    // Each line stands on those below it; the largest is at the bottom. A gap of one is none of the others. The highest
+    // is drawn first: what stands below covers its area.
     const sum: number[] = [];
-    return series.map((s) => ({ ...s, drawn: s.values.map((v, i) => (v === null ? null : (sum[i] = (sum[i] ?? 0) + v))) }));
+    return series.map((s) => ({ ...s, drawn: s.values.map((v, i) => (v === null ? null : (sum[i] = (sum[i] ?? 0) + v))) })).reverse();
   }, [series, stack]);
   const before = useMemo(() => (compare?.frame.series ?? []).slice(0, COLOURED).map((s) => ({ name: `${nameOf(s)} ${compare!.name}`, values: s.values })), [compare]);
   const limits = useMemo(() => (threshold ? [threshold, ...thresholds] : thresholds), [threshold, thresholds]);
@@ -110,13 +141,13 @@ export function TimeChart(props: TimeChartProps) {
       legend: { show: false },
       scales: { x: { time: true, range: () => [bounds.from / 1000, bounds.to / 1000] }, y: { range: (_u, min, m) => [Number.isFinite(min) && min < 0 ? min * 1.08 : 0, Math.max(max ?? 0, ...limits.map((t) => t.value * 1.15), (Number.isFinite(m) && m > 0 ? m : (max ?? 1)) * 1.08)] } },
       axes: [
-        { ...axis, values: (_u, splits) => splits.map((s) => clock(s * 1000, zone).slice(0, bounds.to - bounds.from < 600_000 ? 8 : 5)), space: 84, size: 28 },
+        { ...axis, values: (_u, splits) => splits.map((s, i) => axisTime(s * 1000, splits[i - 1], splits[i + 1], bounds, zone)), space: 84, size: 28 },
         { ...axis, values: (_u, splits) => splits.map((v) => withUnit(v, unit)), size: (_u, values) => 18 + 6.8 * Math.max(3, ...(values ?? []).map((v) => v.length)), space: 34 },
       ],
       series: [
         {},
         ...before.map((s): uPlot.Series => ({ label: s.name, stroke: css('--text-3'), width: 1, dash: [4, 4], spanGaps: false, points: { show: false } })),
-        ...drawn.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), ...(stack ? { fill: `${colour(s)}33` } : {}), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? shade(s.rank) : 1, spanGaps: false, points: { show: false } })),
+        ...drawn.map((s): uPlot.Series => ({ label: s.name, stroke: colour(s), ...(bars ? { paths: uPlot.paths.bars!({ size: [0.8, 60] }), fill: stack ? mixed(colour(s), css('--surface'), 0.6) : `${colour(s)}99` } : stack ? { fill: mixed(colour(s), css('--surface'), 0.28) } : {}), width: shades ? 1 + s.rank * 0.4 : 1.4, alpha: shades ? shade(s.rank) : 1, spanGaps: false, points: { show: false } })),
       ],
       hooks: {
         setSelect: [(u) => {
@@ -138,7 +169,7 @@ export function TimeChart(props: TimeChartProps) {
       if (i === null || i === undefined || (u.cursor.left ?? -1) < 0) { tip.style.display = 'none'; return; }
       tip.replaceChildren();
       const head = document.createElement('div');
-      head.textContent = `${clock(xs[i]! * 1000, zone)} ${zoneName(zone)}`;
+      head.textContent = `${bounds.to - bounds.from > 86_400_000 ? stamp(xs[i]! * 1000, zone) : clock(xs[i]! * 1000, zone)} ${zoneName(zone)}`;
       head.className = 'sub';
       tip.append(head);
       for (const s of [...series.slice(0, COLOURED).map((s) => ({ ...s, stroke: colour(s) })), ...before.map((s) => ({ ...s, stroke: css('--text-3') }))]) {
@@ -203,7 +234,7 @@ export function TimeChart(props: TimeChartProps) {
       u.destroy();
       tip.remove();
     };
-  }, [series, drawn, before, scheme, zone, unit, height, markers, limits, bands, stack, points, onPoint, isolated, table, shades, errorSeries, start, step, length, title, set, max, bounds.from, bounds.to]);
+  }, [series, drawn, before, scheme, zone, unit, height, markers, limits, bands, stack, bars, points, onPoint, isolated, table, shades, errorSeries, start, step, length, title, set, max, bounds.from, bounds.to]);
 
   const rest = series.slice(COLOURED);
   const restMax = Math.max(0, ...rest.map((s) => s.last ?? 0));
@@ -232,7 +263,20 @@ export function TimeChart(props: TimeChartProps) {
       ) : (
         <div className="chart" ref={host} style={{ minHeight: height }} />
       )}
-      <div className="legend" hidden={!legend}>
+      {legend && legendValues && series.length > 1 ? (
+        <div className="legend-table">
+          <table className="dense"><thead><tr><th />{legendValues.map((v) => <th key={v} className="r">{LEGEND[v]?.[0] ?? v}</th>)}</tr></thead>
+            <tbody>{series.slice(0, LEGEND_ROWS).map((s) => (
+              <tr key={s.name}>
+                <td><button type="button" className="link-button" aria-pressed={isolated === s.name} onClick={() => setIsolated(isolated === s.name ? null : s.name)}><span className="sw" style={{ background: s.rank < COLOURED ? `var(--s${s.rank + 1})` : 'var(--s-rest)' }} /> {s.name}</button></td>
+                {legendValues.map((v) => <td key={v} className="r num">{withUnit(LEGEND[v]?.[1](s.values.filter((x): x is number => x !== null)) ?? null, unit)}</td>)}
+              </tr>
+            ))}</tbody>
+          </table>
+          {series.length > LEGEND_ROWS ? <div className="foot">{LEGEND_ROWS} of {series.length}</div> : null}
+        </div>
+      ) : null}
+      <div className="legend" hidden={!legend || (legendValues !== undefined && series.length > 1)}>
         {series.slice(0, COLOURED).map((s) => (
           <button key={s.name} type="button" aria-pressed={isolated === s.name} onClick={() => setIsolated(isolated === s.name ? null : s.name)}>
             <span className="sw" style={{ background: errorSeries === s.name ? 'var(--crit)' : shades ? 'var(--s1)' : `var(--s${s.rank + 1})`, opacity: shades ? shade(s.rank) : 1 }} />

@@ -5,10 +5,10 @@ import { withUnit, type Unit } from '../lib/format';
 import { millis } from '../lib/time';
 
 /** A stretch of time that is shaded: an alert fired, an incident was open. */
-export interface Band { from: number; to: number; title: string }
+export interface Band { from: number; to: number; title: string; /** it was not bad yet: an alert was pending */ mild?: boolean }
 
 /** A value to be seen against. */
-export interface Threshold { value: number; name: string }
+export interface Threshold { value: number; name: string; /** how bad it is beyond; a limit that must not be passed when absent */ tone?: 'ok' | 'warning' | 'critical' }
 
 /** An observation; `value` null puts it on the axis. */
 export interface ChartPoint { time: number; value: number | null; label: string; error?: boolean }
@@ -45,13 +45,13 @@ export function drawBands(u: uPlot, bands: Band[]) {
     const from = Math.max(bbox.left, u.valToPos(band.from / 1000, 'x', true));
     const to = Math.min(bbox.left + bbox.width, u.valToPos(band.to / 1000, 'x', true));
     if (to <= from) continue;
-    ctx.fillStyle = css('--crit');
+    ctx.fillStyle = css(band.mild ? '--info' : '--crit');
     ctx.globalAlpha = 0.09;
     ctx.fillRect(from, bbox.top, to - from, bbox.height);
     ctx.globalAlpha = 1;
     ctx.font = `${11 * devicePixelRatio}px "Inter Variable", sans-serif`;
     ctx.textAlign = 'left';
-    if (to - from > ctx.measureText(band.title).width + 12) ctx.fillText(`✕ ${band.title}`, from + 4 * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
+    if (to - from > ctx.measureText(band.title).width + 12) ctx.fillText(`${band.mild ? '●' : '✕'} ${band.title}`, from + 4 * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
   }
   ctx.restore();
 }
@@ -64,13 +64,14 @@ export function drawMarks(u: uPlot, { markers, thresholds, points, unit }: { mar
   for (const threshold of thresholds) {
     const y = u.valToPos(threshold.value, 'y', true);
     if (y < bbox.top || y > bbox.top + bbox.height) continue;
-    ctx.strokeStyle = css('--crit');
+    const colour = css(threshold.tone === 'ok' ? '--ok' : threshold.tone === 'warning' ? '--warn' : '--crit');
+    ctx.strokeStyle = colour;
     ctx.setLineDash([6 * ratio, 4 * ratio]);
     ctx.beginPath();
     ctx.moveTo(bbox.left, y);
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
-    ctx.fillStyle = css('--crit');
+    ctx.fillStyle = colour;
     ctx.textAlign = 'left';
     ctx.fillText(`${threshold.name} ${withUnit(threshold.value, unit)}`, bbox.left + 6 * ratio, y - 5 * ratio);
   }

@@ -12,5 +12,5 @@ export function Spark({ values, label, width = 90, height = 18 }: { values: (num
     path += `${pen ? 'L' : 'M'}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
     pen = true;
   });
-  return <svg width={width} height={height} role="img" aria-label={label}><path d={path} fill="none" stroke="var(--s1)" strokeWidth="1.3" /></svg>;
+  return <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={label}><path d={path} fill="none" stroke="var(--s1)" strokeWidth="1.3" /></svg>;
 }

@@ -58,7 +58,7 @@ export function bytes(value: number | null | undefined): string {
     v /= 1000;
     unit += 1;
   }
-  return `${unit === 0 ? v : significant(v)}${THIN}${units[unit]}`;
+  return `${unit === 0 && Number.isInteger(v) ? v : significant(v)}${THIN}${units[unit]}`;
 }
 
 export const perSecond = (value: number | null | undefined): string => (value === null || value === undefined ? '—' : `${count(value)}${THIN}req/s`);

@@ -2,7 +2,7 @@
 import { useParams } from '@tanstack/react-router';
 import { useEffect } from 'react';
 import { CallError } from '../api/client';
-import { useAlert, useRanged } from '../api/hooks';
+import { useAlert, useRanged, useRules } from '../api/hooks';
 import type { AlertDetail } from '../api/types';
 import { TimeChart } from '../charts/TimeChart';
 import { useRange, usePreferences } from '../app/context';
@@ -13,6 +13,7 @@ import { quote } from '../lib/filter';
 import { significant } from '../lib/format';
 import { ago, clock, millis, stamp, zoneName } from '../lib/time';
 import { matrixFrame, promRange, type PromMatrix } from '../lib/prom';
+import { fromRule, sides, toSearch } from '../lib/rules';
 
 export default function AlertPage() {
   const { fingerprint } = useParams({ strict: false }) as { fingerprint: string };
@@ -45,13 +46,6 @@ function historyState(severity: string, state: string): ReturnType<typeof severi
   return severityState(severity as AlertDetail['severity'], state as AlertDetail['state']);
 }
 
-/** The left side of a comparison: what is drawn against the threshold on the right. */
-function sides(expr: string): { left: string; threshold: number } | null {
-  const flat = expr.replace(/#.*$/gm, '').replace(/\s+/g, ' ').trim();
-  const found = /^(.*?)\s(>=|>|<=|<)\s*(?:bool\s*)?(-?[\d.eE+-]+)\s*$/.exec(flat);
-  return found && !/\b(and|or|unless)\b/.test(flat) ? { left: found[1]!, threshold: Number(found[3]) } : null;
-}
-
 function View({ alert }: { alert: AlertDetail }) {
   const { zone } = usePreferences();
   useEffect(() => { document.title = `${alert.name} · Skopos`; }, [alert.name]);
@@ -82,7 +76,7 @@ function View({ alert }: { alert: AlertDetail }) {
       </nav>
       <div className="grid">
         <section className="panel c8">
-          <header>Condition <span className="sub">{alert.rule.group} · {alert.rule.file}</span></header>
+          <header>Condition <span className="sub">{alert.rule.group} · {alert.rule.file}</span><span className="sp" /><EditCopy alert={alert} /></header>
           <pre className="code inset">{alert.expr.trim()}</pre>
           <table className="kvt"><tbody>
             <tr><td>value</td><td>{alert.value === null ? '—' : significant(alert.value)}</td></tr>
@@ -113,13 +107,21 @@ function View({ alert }: { alert: AlertDetail }) {
   );
 }
 
+/** The rule behind the alert, to be changed and tried on the past. */
+function EditCopy({ alert }: { alert: AlertDetail }) {
+  const rules = useRules();
+  const group = rules.data?.groups.find((g) => g.name === alert.rule.group && g.file === alert.rule.file);
+  const rule = group?.rules.find((r) => r.name === alert.rule.name && r.expr === alert.expr.trim()) ?? group?.rules.find((r) => r.name === alert.rule.name);
+  return <Link to="/rules/edit" search={rule ? toSearch(fromRule(rule, group!.interval_seconds)) : { name: alert.name, expr: alert.expr }} data-testid="edit-copy">Edit a copy</Link>;
+}
+
 function Chart({ expr }: { expr: string }) {
   const { bounds } = useRange();
   const split = sides(expr);
   const query = useRanged<PromMatrix>('/api/v1/query_range', promRange(split?.left ?? expr, bounds));
   return (
     <Async query={query}>
-      {(data) => <TimeChart title={split ? 'Value against the threshold' : 'Value while the condition holds'} unit="none" frame={matrixFrame(data, bounds)} {...(split ? { threshold: { value: split.threshold, name: 'fires above' } } : {})} actions={<Link to="/explore/metrics" search={{ expr }}>Explore</Link>} />}
+      {(data) => <TimeChart title={split ? 'Value against the threshold' : 'Value while the condition holds'} unit="none" frame={matrixFrame(data, bounds)} {...(split ? { threshold: { value: split.threshold, name: `fires ${split.low ? 'below' : split.op.startsWith('>') ? 'above' : split.op}` } } : {})} actions={<Link to="/explore/metrics" search={{ expr }}>Explore</Link>} />}
     </Async>
   );
 }

@@ -8,6 +8,7 @@ import { Async } from '../components/Async';
 import { Link } from '../components/Link';
 import { Status } from '../components/Status';
 import { seconds } from '../lib/format';
+import { fromRule, toSearch } from '../lib/rules';
 import { ago, clock, millis, zoneName } from '../lib/time';
 
 const TABS = [['firing', 'Firing'], ['resolved', 'Resolved'], ['rules', 'Rules']] as const;
@@ -29,6 +30,7 @@ export default function AlertsPage() {
           {TABS.map(([id, name]) => <button key={id} type="button" role="tab" aria-selected={tab === id} onClick={() => set({ tab: id === 'firing' ? undefined : id })}>{name}</button>)}
         </div>
         <span className="sub">{last ? `last evaluation ${clock(millis(last), zone)} ${zoneName(zone)}, ${ago(millis(last), now)}` : 'no rule has been evaluated yet'}{alerts.data && alerts.data.lag_seconds > 60 ? <span className="t-warn"> ▲ evaluation lags {seconds(alerts.data.lag_seconds)}</span> : null}</span>
+        <span className="sp" /><Link className="btn" to="/rules/edit" data-testid="new-rule">New rule</Link>
       </div>
       {tab === 'rules' ? <Rules /> : (
         <section className="panel">
@@ -60,7 +62,8 @@ function Rules() {
                     <td><Status state={r.health === 'err' ? 'critical' : r.state === 'firing' ? 'critical' : r.state === 'pending' ? 'info' : r.health === 'ok' ? 'ok' : 'unknown'}>{r.health === 'err' ? 'failing' : (r.state ?? r.health)}</Status></td>
                     <td><strong>{r.name}</strong>{r.contract.length ? <div className="t-warn">▲ lacks {r.contract.join(', ')}</div> : null}{r.error ? <div className="t-crit">{r.error}</div> : null}</td>
                     <td><Link to="/explore/metrics" search={{ expr: r.expr }} className="mono expr">{r.expr}</Link></td>
-                    <td className="num">{r.for_seconds ? `for ${seconds(r.for_seconds)}` : ''}</td>
+                    <td className="num nowrap">{r.for_seconds ? `for ${seconds(r.for_seconds)}` : ''}</td>
+                    <td className="nowrap">{r.kind === 'alerting' ? <Link to="/rules/edit" search={toSearch(fromRule(r, g.interval_seconds))} aria-label={`Edit a copy of ${r.name}`}>Edit a copy</Link> : null}</td>
                   </tr>
                 ))}</tbody>
               </table>

@@ -87,6 +87,13 @@ fn it_tells_what_the_live_engine_did() {
     assert!(of(&report, "Broken").error.is_some_and(|e| e.contains("many-to-many")));
     let text = report.to_string();
     assert!(text.contains("Errors (errors): 1 of 2 alerts fired") && text.contains("fails: ") && text.contains("1 of them pages"), "{text}");
+    assert!(first.peak.is_some_and(|peak| (peak - 0.1).abs() < 1e-9), "the worst value: {first:?}");
+    let held: i64 = first.held_until.parse().expect("a time");
+    assert_eq!(first.times[2].map(|end| end - held / 1_000_000), Some(MINUTE), "it held until the evaluation before it was over");
+    let choices: Vec<(f64, u64, u64)> = errors.for_choices.iter().map(|c| (c.for_seconds, c.fired, c.pages)).collect();
+    let expected = [(0.0, 2, 2), (60.0, 2, 2), (120.0, 1, 1), (300.0, 1, 1), (600.0, 1, 1), (900.0, 1, 1), (1_800.0, 0, 0), (3_600.0, 0, 0)];
+    assert_eq!(choices, expected, "other values of `for`");
+    assert!(report.rules[0].for_choices.is_empty(), "a recording rule has no `for`");
     let json = serde_json::to_value(&report).expect("JSON");
     assert_eq!(json["rules"][1]["episodes"][0]["messages"][0]["status"], "firing");
 }
@@ -100,6 +107,35 @@ fn a_condition_that_held_before_the_range_is_there_at_its_start() {
     let [pending, fired, ended] = errors.episodes[0].times;
     assert!(pending.is_some_and(|at| at < 2 * HOUR) && fired.is_some_and(|at| at <= 2 * HOUR + MINUTE) && ended.is_none(), "{errors:?}");
     assert!((errors.firing_seconds - 3_600.0).abs() <= 60.0, "only the range counts: {}", errors.firing_seconds);
+}
+
+/// Each choice of `for` tells what a backtest with that `for` finds, and low values are the worst where they are asked for.
+#[test]
+fn choices_of_for_are_what_such_a_rule_does() {
+    let mut memory = Memory::default();
+    let labels = Labels::new([("__name__", "free_ratio"), ("job", "a")]);
+    let mut until = 0;
+    let mut low = 0.0;
+    for k in 0..2_000_i64 {
+        if k >= until {
+            let hash = xxhash_rust::xxh3::xxh3_64_with_seed(&k.to_le_bytes(), 7);
+            until = k + 1 + i64::try_from(hash % 40).expect("small");
+            low = if hash.is_multiple_of(3) { 0.05 } else { 0.5 };
+        }
+        memory.append(&labels, k * MINUTE, low - (k % 10) as f64 * 1e-3);
+    }
+    let run = |wait: &str| {
+        let rules = format!("groups:\n- name: g\n  rules:\n  - {{alert: Low, expr: (free_ratio < 0.1), for: {wait}, labels: {{severity: page}}}}\n");
+        backtest(config(&rules), &options(HOUR, 33 * HOUR), &memory, &promql::Engine::default(), &context()).expect("runs")
+    };
+    let told = run("2m").rules.remove(0).for_choices;
+    for (wait, seconds) in [("0s", 0.0), ("1m", 60.0), ("2m", 120.0), ("10m", 600.0), ("15m", 900.0), ("30m", 1_800.0)] {
+        let report = run(wait);
+        let choice = told.iter().find(|c| c.for_seconds == seconds).expect("a choice");
+        assert_eq!((choice.fired, choice.pages), (report.fired, report.pages), "for: {wait}");
+    }
+    let first = &run("0s").rules[0].episodes[0];
+    assert!(first.peak.is_some_and(|peak| peak < 0.05), "{first:?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn render(n: &Notification, integration: &Integration) -> Outbound {
     let state = if firing > 0 { format!("FIRING:{firing}") } else { "RESOLVED".to_owned() };
     let drill = if n.alerts.iter().any(NotifiedAlert::is_drill) { "[DRILL] " } else { "" };
     let title = truncate(&format!("{drill}[{state}] {name}{service}"), TITLE_MAX);
-    let mut attachments: Vec<Value> = n.alerts.iter().take(ALERTS_MAX).map(|a| attachment(a, &title)).collect();
+    let mut attachments: Vec<Value> = n.alerts.iter().take(ALERTS_MAX).map(|a| attachment(a, &title, &n.external_url)).collect();
     if n.alerts.len() > ALERTS_MAX {
         let more = n.alerts.len() - ALERTS_MAX;
         attachments.push(
@@ -33,7 +33,7 @@ pub(super) fn render(n: &Notification, integration: &Integration) -> Outbound {
     Outbound { url: integration.url.clone(), headers: vec![("Content-Type".to_owned(), "application/json".to_owned())], body }
 }
 
-fn attachment(alert: &NotifiedAlert, title: &str) -> Value {
+fn attachment(alert: &NotifiedAlert, title: &str, external_url: &str) -> Value {
     let annotations = alert.sent_annotations();
     let text = |name: &str| annotations.get(name).filter(|t| !t.is_empty());
     let color = match (alert.resolved, alert.labels.get("severity")) {
@@ -51,6 +51,12 @@ fn attachment(alert: &NotifiedAlert, title: &str) -> Value {
     if let Some(impact) = text("impact") {
         lines.push(format!("Impact: {}", escape(impact)));
     }
+    // A path is one of this server's, as of a panel's picture.
+    let image = text("image_url").and_then(|url| match url.as_str() {
+        path if path.starts_with('/') && !path.starts_with("//") && !external_url.is_empty() => Some(format!("{external_url}{path}")),
+        url if url.starts_with("http://") || url.starts_with("https://") => Some(url.to_owned()),
+        _ => None,
+    });
     let mut links: Vec<String> = Vec::new();
     if let Some(url) = text("runbook_url").filter(|u| u.starts_with("http")) {
         links.push(format!("<{url}|Runbook>"));
@@ -64,7 +70,11 @@ fn attachment(alert: &NotifiedAlert, title: &str) -> Value {
         .iter()
         .filter_map(|name| Some(json!({ "title": name, "value": escape(alert.labels.get(name)?), "short": true })))
         .collect();
-    json!({ "color": color, "fallback": title, "text": text, "fields": fields, "mrkdwn_in": ["text"], "ts": alert.ends_at.unwrap_or(alert.starts_at) / 1000 })
+    let mut attachment = json!({ "color": color, "fallback": title, "text": text, "fields": fields, "mrkdwn_in": ["text"], "ts": alert.ends_at.unwrap_or(alert.starts_at) / 1000 });
+    if let Some(url) = image {
+        attachment["image_url"] = json!(url);
+    }
+    attachment
 }
 
 /// The three characters chat markup gives a meaning to.
@@ -82,6 +92,21 @@ mod tests {
     fn body(n: &Notification) -> Value {
         let integration = Integration { url: "http://chat".into(), send_resolved: true, kind: IntegrationKind::Chat };
         serde_json::from_str(&render(n, &integration).body).unwrap()
+    }
+
+    #[test]
+    fn a_picture_is_shown_where_a_rule_names_one() {
+        let image = |url: &str| {
+            let mut n = notification(&[false], false);
+            n.alerts[0].annotations.insert("image_url".to_owned(), url.to_owned());
+            body(&n)["attachments"][0]["image_url"].as_str().map(str::to_owned)
+        };
+        let panel = "/v1/dashboards/shop/panels/errors.png?from=-1h";
+        assert_eq!(image(panel).as_deref(), Some("http://skopos/v1/dashboards/shop/panels/errors.png?from=-1h"));
+        assert_eq!(image("https://example.org/a.png").as_deref(), Some("https://example.org/a.png"));
+        for none in ["", "//example.org/a.png", "javascript:alert(1)", "a.png"] {
+            assert_eq!(image(none), None, "{none}");
+        }
     }
 
     fn check(states: &[bool], drill: bool, expected: Expect) {

@@ -37,6 +37,8 @@ pub struct RuleView {
     pub expr: String,
     /// `for`.
     pub for_seconds: f64,
+    /// `keep_firing_for`.
+    pub keep_firing_for_seconds: f64,
     /// Labels as written.
     pub labels: BTreeMap<String, String>,
     /// Annotations as written.
@@ -84,6 +86,7 @@ impl Engine {
             kind: if alerting.is_some() { "alerting" } else { "recording" },
             expr: rule.expr.trim().to_owned(),
             for_seconds: alerting.map_or(0.0, |a| a.for_ms as f64 / 1_000.0),
+            keep_firing_for_seconds: alerting.map_or(0.0, |a| a.keep_firing_for_ms as f64 / 1_000.0),
             labels: rule.label_sources(),
             annotations: alerting.map(|a| a.annotations.iter().map(|(k, v)| (k.clone(), v.source().to_owned())).collect()).unwrap_or_default(),
             health: state.map_or(RuleHealth::Unknown, |s| s.health),

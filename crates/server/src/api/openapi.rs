@@ -56,6 +56,7 @@ use crate::http::auth;
         super::alerts::list,
         super::alerts::one,
         super::alerts::rules,
+        super::rules::lint,
         super::rules::backtest,
         super::rules::backfill,
         super::slos::list,

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use skopos_reliability::config_error::{Finding, FindingSeverity};
-use skopos_reliability::rules::{RuleGroup, RuleSource, parse_rules};
+use skopos_reliability::rules::{RuleGroup, RuleOptions, RuleSource, duplicates, parse_rules, parse_rules_with};
 
 use crate::app::App;
 use crate::http::{ApiError, ApiResult};
@@ -50,6 +50,52 @@ impl LookBack {
         }
         Ok((groups, findings, from, to))
     }
+}
+
+/// Body of `POST /v1/rules/lint`.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LintBody {
+    /// A Prometheus rule file.
+    rules: String,
+}
+
+/// `POST /v1/rules/lint`: what `skopos rules lint` says, and the rules as they were read.
+#[utoipa::path(post, path = "/v1/rules/lint", tag = "rules", request_body = LintBody, responses((status = 200, description = "Findings with their places, rules that stand twice, and the sound rules", body = crate::api::shapes::RuleLint)))]
+pub async fn lint(Json(body): Json<LintBody>) -> Json<Value> {
+    let options = RuleOptions { source: RuleSource::Prometheus, runbooks: &[], strict_templates: true, ignore_unknown: false };
+    let (groups, findings) = parse_rules_with("rules", &body.rules, &options);
+    let twice: Vec<Value> = duplicates(groups.iter()).into_iter().map(|(rule, times)| json!({"rule": rule, "times": times})).collect();
+    let errors = findings.iter().filter(|f| f.severity == FindingSeverity::Error).count();
+    let warnings = findings.len() - errors + twice.len();
+    let rules: usize = groups.iter().map(|g| g.rules.len()).sum();
+    let groups: Vec<Value> = groups.iter().map(as_read).collect();
+    Json(json!({"groups": groups, "findings": findings, "duplicates": twice, "rules": rules, "errors": errors, "warnings": warnings}))
+}
+
+/// A group as it was read: what an editor shows in fields.
+fn as_read(group: &RuleGroup) -> Value {
+    let seconds = |ms: i64| ms as f64 / 1_000.0;
+    let rules: Vec<Value> = group
+        .rules
+        .iter()
+        .map(|rule| {
+            let alerting = rule.alerting();
+            let annotations: serde_json::Map<String, Value> =
+                alerting.into_iter().flat_map(|a| &a.annotations).map(|(k, v)| (k.clone(), json!(v.source()))).collect();
+            json!({
+                "name": rule.name,
+                "kind": if alerting.is_some() { "alerting" } else { "recording" },
+                "expr": rule.expr.trim(),
+                "for_seconds": alerting.map_or(0.0, |a| seconds(a.for_ms)),
+                "keep_firing_for_seconds": alerting.map_or(0.0, |a| seconds(a.keep_firing_for_ms)),
+                "labels": rule.label_sources(),
+                "annotations": annotations,
+                "line": rule.line,
+            })
+        })
+        .collect();
+    json!({"name": group.name, "interval_seconds": group.interval_ms.map(seconds), "rules": rules})
 }
 
 /// `POST /v1/rules/backtest`

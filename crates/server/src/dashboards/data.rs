@@ -10,9 +10,10 @@ use skopos_query::promql::{self, Value};
 use skopos_query::traces::{TraceSearch, TraceSummary};
 use skopos_query::{QueryContext, QueryError, TimeRange, filter};
 
-use super::document::{Calculation, ChartKind, Link, PanelSpec, QueryPlugin};
+use super::document::{Calculation, ChartKind, ChartSpec, Link, PanelSpec, QueryPlugin};
 use super::heatmap::Heatmap;
 use super::interpolate::{Place, Scope, interpolate, references};
+use super::judge::{Tone, judge};
 use super::variables::step_seconds;
 use crate::app::App;
 use crate::frame::{FrameSeries, SeriesFrame};
@@ -23,7 +24,7 @@ pub const SERIES_MAX: usize = 500;
 pub const ROWS_MAX: usize = 200;
 
 /// One number a series.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Reading {
     /// What it is called.
     pub name: String,
@@ -31,6 +32,24 @@ pub struct Reading {
     pub labels: BTreeMap<String, String>,
     /// Number.
     pub value: Option<f64>,
+    /// What is shown in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// How good it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tone: Option<Tone>,
+    /// Which limit makes it bad, as `over 80%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+}
+
+impl Reading {
+    /// A number with what the panel's settings say of it.
+    fn new(name: String, labels: &Labels, value: Option<f64>, chart: &ChartSpec) -> Self {
+        let judged = judge(chart, value);
+        let label = chart.metric_label.as_deref().map(|l| labels.get(l).unwrap_or("").to_owned());
+        Self { name, labels: label_map(labels), value, text: label.or(judged.text), tone: judged.tone, says: judged.says }
+    }
 }
 
 /// A column of a table.
@@ -195,20 +214,31 @@ pub fn panel(app: &App, spec: &PanelSpec, asked: Asked<'_>, ctx: &QueryContext) 
         kind => {
             let calculation = chart.calculation.unwrap_or(Calculation::LastNumber);
             if kind != ChartKind::TimeSeriesChart {
-                data.readings = rows
-                    .iter()
-                    .zip(&names)
-                    .map(|(row, name)| Reading { name: name.clone(), labels: label_map(&row.labels), value: calculation.of(&row.values) })
-                    .collect();
+                data.readings =
+                    rows.iter().zip(&names).map(|(row, name)| Reading::new(name.clone(), &row.labels, calculation.of(&row.values), chart)).collect();
                 order(&mut data.readings, chart.sort.as_deref(), chart.mode.as_deref());
             }
             if matches!(kind, ChartKind::TimeSeriesChart | ChartKind::StatChart) {
+                if chart.visual.as_ref().and_then(|v| v.stack.as_deref()) == Some("percent") {
+                    as_shares(&mut rows);
+                }
                 let series = rows.into_iter().zip(names).map(|(row, name)| FrameSeries { name, labels: label_map(&row.labels), values: row.values });
                 data.frame = Some(SeriesFrame { start: steps.start * 1_000_000, step: steps.step * 1_000_000, series: series.collect() });
             }
         }
     }
     Ok(data)
+}
+
+/// Of each moment the shares of the whole, in percent.
+fn as_shares(rows: &mut [Row]) {
+    let count = rows.iter().map(|r| r.values.len()).max().unwrap_or(0);
+    for at in 0..count {
+        let total: f64 = rows.iter().filter_map(|r| r.values.get(at).copied().flatten()).sum();
+        for value in rows.iter_mut().filter_map(|r| r.values.get_mut(at)) {
+            *value = value.filter(|_| total > 0.0).map(|v| v / total * 100.0);
+        }
+    }
 }
 
 /// A link with its variables replaced.
@@ -279,7 +309,9 @@ fn from_format(format: &str, labels: &Labels, scope: &Scope) -> String {
     while let Some(open) = rest.find("{{") {
         out.push_str(&rest[..open]);
         let Some(close) = rest[open..].find("}}") else { break };
-        out.push_str(labels.get(rest[open + 2..open + close].trim()).unwrap_or(""));
+        // A label that is not there stands for itself, as Grafana has it: a plain word in braces names a series.
+        let label = rest[open + 2..open + close].trim();
+        out.push_str(labels.get(label).filter(|v| !v.is_empty()).unwrap_or(label));
         rest = &rest[open + close + 2..];
     }
     out.push_str(rest);
@@ -345,7 +377,8 @@ fn table(rows: &[Row], spec: &PanelSpec, queries: usize) -> Table {
     let mut names: Vec<String> = labels.iter().map(|l| (*l).to_owned()).chain((0..queries.max(1)).map(value_column)).collect();
     let place = |name: &String| settings.iter().position(|c| c.name == *name).unwrap_or(usize::MAX);
     names.sort_by_key(place);
-    names.retain(|name| !settings.iter().any(|c| c.name == *name && c.hide));
+    let known = |name: &String| settings.iter().any(|c| c.name == *name);
+    names.retain(|name| !settings.iter().any(|c| c.name == *name && c.hide) && (known(name) || !spec.plugin.spec.default_column_hidden));
     let format = spec.plugin.spec.format.clone().unwrap_or_default();
     let columns: Vec<TableColumn> = names
         .iter()
@@ -375,6 +408,25 @@ fn table(rows: &[Row], spec: &PanelSpec, queries: usize) -> Table {
             None => key.iter().find(|(n, _)| *n == name).map_or(serde_json::Value::Null, |(_, v)| (*v).into()),
         }
     };
+    // The last column that is sorted by counts least.
+    for column in settings.iter().rev() {
+        let Some(sort) = column.sort.as_deref() else { continue };
+        let value = (0..queries.max(1)).find(|q| value_column(*q) == column.name);
+        joined.sort_by(|(a, x), (b, y)| {
+            let order = match value {
+                // What is not there comes last either way.
+                Some(query) => match (x[query], y[query]) {
+                    (Some(x), Some(y)) => x.total_cmp(&y),
+                    (x, y) => return y.is_some().cmp(&x.is_some()),
+                },
+                None => {
+                    let of = |key: &[(&str, &str)]| key.iter().find(|(n, _)| *n == column.name).map(|(_, v)| (*v).to_owned());
+                    of(a).cmp(&of(b))
+                }
+            };
+            if sort == "desc" { order.reverse() } else { order }
+        });
+    }
     let rows = joined.iter().take(ROWS_MAX).map(|row| names.iter().map(|name| cell(name, row)).collect()).collect();
     Table { columns, rows }
 }
@@ -392,5 +444,9 @@ fn heatmap(rows: &[Row], steps: Steps) -> Heatmap {
             Some((bound, r.values.as_slice()))
         })
         .collect();
+    if buckets.is_empty() {
+        let plain: Vec<&[Option<f64>]> = rows.iter().map(|r| r.values.as_slice()).collect();
+        return Heatmap::from_values(&plain, steps);
+    }
     Heatmap::from_classic(&buckets, steps)
 }

@@ -290,10 +290,10 @@ pub enum ChartKind {
 /// All kinds of panels, with the settings each knows.
 pub const CHARTS: [(ChartKind, &str, &[&str]); 9] = [
     (ChartKind::TimeSeriesChart, "TimeSeriesChart", &["format", "legend", "yAxis", "thresholds", "visual"]),
-    (ChartKind::StatChart, "StatChart", &["calculation", "format", "thresholds", "sparkline"]),
-    (ChartKind::GaugeChart, "GaugeChart", &["calculation", "format", "thresholds", "max"]),
-    (ChartKind::BarChart, "BarChart", &["calculation", "format", "sort", "mode"]),
-    (ChartKind::Table, "Table", &["format", "columnSettings"]),
+    (ChartKind::StatChart, "StatChart", &["calculation", "format", "thresholds", "sparkline", "mappings", "metricLabel"]),
+    (ChartKind::GaugeChart, "GaugeChart", &["calculation", "format", "thresholds", "max", "mappings"]),
+    (ChartKind::BarChart, "BarChart", &["calculation", "format", "sort", "mode", "thresholds", "mappings"]),
+    (ChartKind::Table, "Table", &["format", "columnSettings", "defaultColumnHidden"]),
     (ChartKind::HeatMapChart, "HeatMapChart", &["yAxisFormat"]),
     (ChartKind::LogsTable, "LogsTable", &[]),
     (ChartKind::TraceTable, "TraceTable", &[]),
@@ -323,6 +323,12 @@ pub struct ChartSpec {
     /// Limits to be seen against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Thresholds>,
+    /// Words that stand for numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mappings: Vec<Mapping>,
+    /// Label whose value a stat shows in place of the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric_label: Option<String>,
     /// Lines or bars, stacked or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visual: Option<Visual>,
@@ -347,6 +353,9 @@ pub struct ChartSpec {
     /// Columns of a table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub column_settings: Vec<Column>,
+    /// Whether columns that have no settings are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default_column_hidden: bool,
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -381,9 +390,56 @@ pub struct YAxis {
     pub label: Option<String>,
 }
 
-/// Limits to be seen against.
+/// A word that stands for numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "spec")]
+pub enum Mapping {
+    /// For one number.
+    Value {
+        /// The number.
+        value: String,
+        /// What is shown.
+        result: MappingResult,
+    },
+    /// For those from one to another, both among them.
+    Range {
+        /// Least; none for no end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<f64>,
+        /// Greatest; none for no end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<f64>,
+        /// What is shown.
+        result: MappingResult,
+    },
+    /// For what is none: `null`, `NaN`, `empty`.
+    Misc {
+        /// Which.
+        value: String,
+        /// What is shown.
+        result: MappingResult,
+    },
+}
+
+/// What is shown in place of a number.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MappingResult {
+    /// Word.
+    #[serde(default)]
+    pub value: String,
+    /// Colour, which says how good it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
+}
+
+/// Limits to be seen against. Colours say how good it is beyond each: red is bad, orange and yellow are to be watched,
+/// green is good. Without colours each limit is one that must not be passed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Thresholds {
+    /// Below the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_color: Option<String>,
     /// Ascending.
     #[serde(default)]
     pub steps: Vec<Threshold>,
@@ -397,6 +453,9 @@ pub struct Threshold {
     /// What it is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// From here on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color: Option<String>,
 }
 
 /// Lines or bars, stacked or not.
@@ -405,6 +464,9 @@ pub struct Visual {
     /// `all` stacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
+    /// `line` or `bar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
 }
 
 /// Whether there is a legend.
@@ -413,6 +475,12 @@ pub struct Legend {
     /// `bottom`, `right` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// `list` or `table`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Numbers beside each name, of [`CALCULATIONS`]; the newest when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
 }
 
 /// Which number stands for a series.
@@ -478,6 +546,9 @@ pub struct Column {
     /// Left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hide: bool,
+    /// Rows are in its order: `asc` or `desc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort: Option<String>,
     /// Unit and decimals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,

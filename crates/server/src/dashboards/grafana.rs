@@ -1,7 +1,11 @@
 //! Grafana's dashboards, translated once. Every panel is in the report: converted, approximated (with what is
 //! different) or unsupported (with why); none is dropped silently, an unsupported one leaves a note in its place.
 
+mod html;
+mod limits;
 mod panel;
+mod series;
+mod table;
 mod unit;
 mod variable;
 
@@ -167,7 +171,8 @@ fn translate(grafana: &Value) -> Imported {
             report.notes.push(format!("the link {:?} is left out: it leads to Grafana's own list of dashboards", text(link, "title")));
         }
     }
-    Placing { dashboard: &mut dashboard, report: &mut report, sources: &sources }.place(grafana);
+    let several: Vec<String> = variables.iter().filter(|v| flag(v, "multi") || flag(v, "includeAll")).map(|v| text(v, "name").to_owned()).collect();
+    Placing { dashboard: &mut dashboard, report: &mut report, sources: &sources, several: &several, top: None }.place(grafana);
     make_sound(&mut dashboard, &mut report);
     for entry in report.entries.iter_mut().filter(|e| e.outcome == Outcome::Converted && !e.notes.is_empty()) {
         entry.outcome = Outcome::Approximated;
@@ -189,6 +194,11 @@ struct Placing<'a> {
     report: &'a mut Report,
     /// Variables that choose a data source.
     sources: &'a [String],
+    /// Variables that may have several values.
+    several: &'a [String],
+    /// Where the first panel of the present grid stood on Grafana's page: rows count from the top of the page there, and
+    /// from the grid's own here.
+    top: Option<f64>,
 }
 
 impl Placing<'_> {
@@ -198,7 +208,6 @@ impl Placing<'_> {
                 self.old_row(row);
             }
         }
-        let mut top = None;
         let mut panels: Vec<&Value> = list(grafana, "panels").iter().collect();
         let position = |p: &Value| {
             let at = |key: &str| p.get("gridPos").and_then(|g| number(g, key)).unwrap_or(0.0);
@@ -207,28 +216,25 @@ impl Placing<'_> {
         panels.sort_by(|a, b| position(a).partial_cmp(&position(b)).unwrap_or(std::cmp::Ordering::Equal));
         for panel in panels {
             if text(panel, "type") == "row" {
-                top = None;
                 let nested = list(panel, "panels");
                 self.begin(text(panel, "title"), Some(!flag(panel, "collapsed")), repeat(panel));
                 let mut nested: Vec<&Value> = nested.iter().collect();
                 nested.sort_by(|a, b| position(a).partial_cmp(&position(b)).unwrap_or(std::cmp::Ordering::Equal));
-                let first = nested.first().map_or(0.0, |p| position(p).0);
                 for panel in nested {
-                    self.panel(panel, first);
+                    self.panel(panel);
                 }
                 continue;
             }
             if self.dashboard.spec.layouts.is_empty() {
                 self.begin("", None, None);
             }
-            // Rows of Grafana count from the top of the page, those of a grid from its own.
-            let top = *top.get_or_insert(position(panel).0);
-            self.panel(panel, top);
+            self.panel(panel);
         }
         self.dashboard.spec.layouts.retain(|l| !l.spec.items.is_empty());
     }
 
     fn begin(&mut self, title: &str, open: Option<bool>, repeat_variable: Option<String>) {
+        self.top = None;
         let display = GridDisplay { title: modern(title), collapse: open.filter(|_| !title.is_empty()).map(|open| Collapse { open }) };
         let grid = Grid { display: Some(display).filter(|d| !d.title.is_empty()), items: Vec::new(), repeat_variable };
         self.dashboard.spec.layouts.push(Layout { kind: "Grid".to_owned(), spec: grid });
@@ -248,13 +254,13 @@ impl Placing<'_> {
             }
             let mut panel = panel.clone();
             panel["gridPos"] = serde_json::json!({"x": x, "y": y, "w": width, "h": height});
-            self.panel(&panel, 0.0);
+            self.panel(&panel);
             x += width;
         }
     }
 
-    fn panel(&mut self, grafana: &Value, top: f64) {
-        let (spec, entry) = panel::translate(grafana, self.sources);
+    fn panel(&mut self, grafana: &Value) {
+        let (spec, entry) = panel::translate(grafana, self.sources, self.several);
         let panels = &mut self.dashboard.spec.panels;
         if panels.len() >= PANELS_MAX {
             self.report.notes.push(format!("the panel {:?} is left out: {PANELS_MAX} are the most", entry.name));
@@ -265,10 +271,12 @@ impl Placing<'_> {
         panels.insert(key.clone(), Panel { kind: "Panel".to_owned(), spec });
         self.report.entries.push(entry);
         let at = |key: &str, otherwise: f64| grafana.get("gridPos").and_then(|g| number(g, key)).unwrap_or(otherwise);
+        let y = at("y", 0.0);
+        let top = *self.top.get_or_insert(y);
         let width = at("w", 12.0).clamp(1.0, 24.0) as u32;
         let item = GridItem {
             x: (at("x", 0.0).max(0.0) as u32).min(COLUMNS - width),
-            y: (at("y", 0.0) - top).clamp(0.0, 10_000.0) as u32,
+            y: (y - top).clamp(0.0, 10_000.0) as u32,
             width,
             height: at("h", 8.0).clamp(1.0, 100.0) as u32,
             content: Reference::panel(&key),
@@ -277,11 +285,11 @@ impl Placing<'_> {
             // Only grids repeat: the panel gets one of its own, and what follows goes on below it.
             let title = self.dashboard.spec.layouts.last().and_then(|l| l.spec.display.clone());
             self.begin("", None, Some(variable));
+            // Copies of a single panel stand side by side as far as they fit; its width says how many.
+            let a_row = number(grafana, "maxPerRow").unwrap_or(4.0).clamp(1.0, 24.0);
+            let width = if text(grafana, "repeatDirection") == "v" { COLUMNS } else { (f64::from(COLUMNS) / a_row) as u32 };
             if let Some(layout) = self.dashboard.spec.layouts.last_mut() {
-                layout.spec.items.push(GridItem { x: 0, y: 0, ..item });
-            }
-            if let Some(entry) = self.report.entries.last_mut() {
-                entry.notes.push("its copies stand below each other: grids repeat, not panels".to_owned());
+                layout.spec.items.push(GridItem { x: 0, y: 0, width, ..item });
             }
             self.begin("", None, None);
             if let (Some(layout), Some(display)) = (self.dashboard.spec.layouts.last_mut(), title) {

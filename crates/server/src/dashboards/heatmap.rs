@@ -10,6 +10,8 @@ use super::data::Steps;
 
 /// Most rows: finer buckets are put together.
 pub const ROWS_MAX: usize = 64;
+/// Ranges that plain values are counted in.
+const VALUE_ROWS: usize = 20;
 
 /// Counts by time and value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -64,6 +66,28 @@ impl Heatmap {
             cells.push(row);
             below = (finite(bound), values);
         }
+        Self::of(steps, bounds, cells)
+    }
+
+    /// From plain values: how many series have a value in each of a few ranges of the same width.
+    pub fn from_values(series: &[&[Option<f64>]], steps: Steps) -> Self {
+        let all = || series.iter().flat_map(|s| s.iter()).flatten().copied();
+        let (low, high) = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        if !(low.is_finite() && high.is_finite()) {
+            return Self::of(steps, Vec::new(), Vec::new());
+        }
+        let width = if high > low { (high - low) / VALUE_ROWS as f64 } else { 1.0 };
+        let mut cells = vec![vec![None; steps_of(steps)]; VALUE_ROWS];
+        for values in series {
+            for (at, value) in values.iter().enumerate() {
+                let Some(value) = value else { continue };
+                let row = (((value - low) / width) as usize).min(VALUE_ROWS - 1);
+                if let Some(cell) = cells[row].get_mut(at) {
+                    *cell = Some(cell.unwrap_or(0.0) + 1.0);
+                }
+            }
+        }
+        let bounds = (0..VALUE_ROWS).map(|i| (Some(low + i as f64 * width), Some(low + (i + 1) as f64 * width))).collect();
         Self::of(steps, bounds, cells)
     }
 
@@ -139,6 +163,16 @@ mod tests {
         let mut out = Buckets::default();
         pairs.iter().for_each(|(i, n)| out.push(*i, *n));
         out
+    }
+
+    #[test]
+    fn plain_values_are_counted_by_range() {
+        let steps = Steps { start: 0, end: 1_000, step: 1_000 };
+        let map = Heatmap::from_values(&[&[Some(0.0), Some(20.0)], &[Some(0.4), None], &[Some(10.0), Some(20.0)]], steps);
+        assert_eq!((map.bounds.len(), map.bounds[0], map.bounds[19]), (20, (Some(0.0), Some(1.0)), (Some(19.0), Some(20.0))));
+        assert_eq!((map.cells[0][0], map.cells[10][0], map.cells[19][1], map.cells[0][1]), (Some(2.0), Some(1.0), Some(2.0), None));
+        assert!(Heatmap::from_values(&[&[None, None]], steps).bounds.is_empty());
+        assert_eq!(Heatmap::from_values(&[&[Some(3.0), None]], steps).cells[0][0], Some(1.0), "one value alone");
     }
 
     #[test]

@@ -227,7 +227,7 @@ fn golden(facts: &Facts) -> Option<Dashboard> {
 }
 
 fn limit(value: f64, name: &str) -> Thresholds {
-    Thresholds { steps: vec![Threshold { value, name: Some(name.to_owned()) }] }
+    Thresholds { default_color: None, steps: vec![Threshold { value, name: Some(name.to_owned()), color: None }] }
 }
 
 fn dependencies(facts: &Facts) -> Option<Dashboard> {
@@ -254,6 +254,7 @@ fn dependencies(facts: &Facts) -> Option<Dashboard> {
                         name: name.to_owned(),
                         header: Some(header.to_owned()),
                         hide: false,
+                        sort: None,
                         format: Some(Format { unit: unit.to_owned(), decimal_places: None }).filter(|f| !f.unit.is_empty()),
                     };
                     c.column_settings = vec![

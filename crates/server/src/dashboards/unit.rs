@@ -15,6 +15,8 @@ pub enum Style {
     Bytes,
     /// Decimal bits.
     Bits,
+    /// A moment, its factor to Unix seconds in [`UNITS`].
+    Date,
 }
 
 /// (name, how it is written, factor to the base unit, suffix)
@@ -33,11 +35,24 @@ pub const UNITS: &[(&str, Style, f64, &str)] = &[
     ("%", Style::Percent, 1.0, ""),
     ("bytes", Style::Bytes, 1.0, ""),
     ("decbytes", Style::Bytes, 1.0, ""),
+    ("kilobytes", Style::Bytes, 1e3, ""),
+    ("megabytes", Style::Bytes, 1e6, ""),
+    ("gigabytes", Style::Bytes, 1e9, ""),
+    ("kibibytes", Style::Bytes, 1024.0, ""),
+    ("mebibytes", Style::Bytes, 1_048_576.0, ""),
+    ("gibibytes", Style::Bytes, 1_073_741_824.0, ""),
     ("bits", Style::Bits, 1.0, ""),
     ("decbits", Style::Bits, 1.0, ""),
     ("bytes/sec", Style::Bytes, 1.0, "/s"),
     ("decbytes/sec", Style::Bytes, 1.0, "/s"),
+    ("kilobytes/sec", Style::Bytes, 1e3, "/s"),
+    ("megabytes/sec", Style::Bytes, 1e6, "/s"),
+    ("kibibytes/sec", Style::Bytes, 1024.0, "/s"),
+    ("mebibytes/sec", Style::Bytes, 1_048_576.0, "/s"),
     ("bits/sec", Style::Bits, 1.0, "/s"),
+    ("kilobits/sec", Style::Bits, 1e3, "/s"),
+    ("megabits/sec", Style::Bits, 1e6, "/s"),
+    ("gigabits/sec", Style::Bits, 1e9, "/s"),
     ("decbits/sec", Style::Bits, 1.0, "/s"),
     ("counts/sec", Style::Count, 1.0, "/s"),
     ("events/sec", Style::Count, 1.0, "/s"),
@@ -49,6 +64,20 @@ pub const UNITS: &[(&str, Style, f64, &str)] = &[
     ("requests/sec", Style::Count, 1.0, "\u{2009}req/s"),
     ("rows/sec", Style::Count, 1.0, "/s"),
     ("writes/sec", Style::Count, 1.0, "/s"),
+    ("counts/min", Style::Count, 1.0, "/min"),
+    ("ops/min", Style::Count, 1.0, "/min"),
+    ("requests/min", Style::Count, 1.0, "\u{2009}req/min"),
+    ("reads/min", Style::Count, 1.0, "/min"),
+    ("writes/min", Style::Count, 1.0, "/min"),
+    ("celsius", Style::Count, 1.0, "\u{2009}°C"),
+    ("fahrenheit", Style::Count, 1.0, "\u{2009}°F"),
+    ("volts", Style::Count, 1.0, "\u{2009}V"),
+    ("amperes", Style::Count, 1.0, "\u{2009}A"),
+    ("watts", Style::Count, 1.0, "\u{2009}W"),
+    ("joules", Style::Count, 1.0, "\u{2009}J"),
+    ("hertz", Style::Count, 1.0, "\u{2009}Hz"),
+    ("rpm", Style::Count, 1.0, "\u{2009}rpm"),
+    ("datetime", Style::Date, 1e-3, ""),
 ];
 
 /// Names of all units.
@@ -117,6 +146,12 @@ fn count(value: f64, decimals: Option<u32>) -> String {
     }
 }
 
+/// A moment in UTC, as the pages show it.
+fn date(seconds: f64) -> String {
+    let moment = jiff::Timestamp::from_second(seconds as i64).ok();
+    moment.map_or_else(|| "—".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
 /// The value as people read it; an unknown unit stands behind it as it is.
 pub fn format(value: Option<f64>, unit: &str, decimals: Option<u32>) -> String {
     let Some(value) = value.filter(|v| v.is_finite()) else { return "—".to_owned() };
@@ -126,6 +161,7 @@ pub fn format(value: Option<f64>, unit: &str, decimals: Option<u32>) -> String {
     };
     let value = value * factor;
     let number = match style {
+        Style::Date => date(value),
         Style::Count => count(value, decimals),
         Style::Time => time(value, decimals),
         Style::Ratio => percent(value * 100.0, decimals),
@@ -157,6 +193,9 @@ mod tests {
         check(3.0, "", "3");
         check(3.0, "widgets", "3 widgets");
         check(120.0, "requests/sec", "120 req/s");
+        check(2048.0, "kibibytes", "2.10 MB");
+        check(42.5, "celsius", "42.5 °C");
+        check(1_700_000_000_000.0, "datetime", "2023-11-14 22:13:20");
         assert_eq!(format(None, "seconds", None), "—");
         assert_eq!(format(Some(f64::NAN), "seconds", None), "—");
         assert_eq!(format(Some(1.23456), "decimal", Some(1)), "1.2");

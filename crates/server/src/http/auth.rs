@@ -114,12 +114,13 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
-    const FREE: [&str; 13] = [
+    const FREE: [&str; 14] = [
         "/v1/sql",
         "/v1/login",
         "/v1/logout",
         "/v1/check",
         "/v1/rules/backtest",
+        "/v1/rules/lint",
         "/api/v1/query",
         "/api/v1/query_range",
         "/api/v1/query_exemplars",

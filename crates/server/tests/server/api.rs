@@ -224,6 +224,20 @@ fn answers_have_the_form_that_is_described() {
         &json!({"title": "a", "panels": [{"type": "text", "title": "t"}, {"type": "news"}]}),
         200,
     );
+    let rules = "groups:\n- name: g\n  rules:\n  - {record: 'job:up', expr: up}\n  - {alert: A, expr: 'http_requests_total >= 0', for: 1m, labels: {severity: page}, annotations: {summary: '{{ $value }}'}}\n";
+    let linted = full.post("/v1/rules/lint", "/v1/rules/lint", &json!({"rules": rules}), 200);
+    assert_eq!(
+        (&linted["rules"], &linted["errors"], &linted["groups"][0]["rules"][1]["for_seconds"]),
+        (&json!(2), &json!(0), &json!(60.0)),
+        "{linted}"
+    );
+    let linted = full.post("/v1/rules/lint", "/v1/rules/lint", &json!({"rules": rules.replace("up}", "'up +'}")}), 200);
+    assert_eq!(
+        (&linted["errors"], &linted["findings"][0]["line"], &linted["findings"][0]["key"]),
+        (&json!(1), &json!(4), &json!("groups[0].rules[0].expr"))
+    );
+    let past = full.post("/v1/rules/backtest", "/v1/rules/backtest", &json!({"rules": rules, "from": "-10m"}), 200);
+    assert_eq!(past["rules"][1]["for_choices"].as_array().map(Vec::len), Some(8), "{past}");
     full.post("/v1/sql", "/v1/sql", &json!({"query": "SELECT body, time FROM logs"}), 200);
     full.post("/v1/admin/flush", "/v1/admin/flush", &json!({}), 200);
     full.post("/v1/admin/reload", "/v1/admin/reload", &json!({}), 200);

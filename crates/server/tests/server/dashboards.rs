@@ -149,6 +149,19 @@ fn panels_are_worked_out_and_drawn() {
     assert_eq!(picture.header("content-type"), "image/svg+xml; charset=utf-8");
     let text = picture.text();
     assert!(text.starts_with("<svg ") && text.contains("Rate of All") && text.contains("<path d=\"M") && text.contains("width=\"600\""), "{text}");
+    let png = server.get("/v1/dashboards/shop/panels/rate.png?from=-5m&theme=dark&width=600&height=240&scale=1.5").expect(200);
+    let side = |at: usize| u32::from_be_bytes(png.body[at..at + 4].try_into().unwrap());
+    assert_eq!((png.header("content-type"), side(16), side(20)), ("image/png", 900, 360));
+    assert!(png.header("cache-control").starts_with("private, max-age=") && png.header("content-security-policy").contains("default-src 'none'"));
+    // A range that is over is always the same picture: whoever has it needs it not again.
+    let settled = "/v1/dashboards/shop/panels/rate.png?from=2020-01-01T00:00:00Z&to=2020-01-01T01:00:00Z";
+    let first = server.get(settled).expect(200);
+    assert_eq!(first.header("cache-control"), "private, max-age=3600");
+    let again = crate::http::request(&server.http, "GET", settled, &[("if-none-match", first.header("etag"))], b"").unwrap().expect(304);
+    assert!(again.body.is_empty());
+    server.get("/v1/dashboards/shop/panels/rate.png?width=4000&height=3000&scale=2").expect(422);
+    server.get("/v1/dashboards/shop/panels/rate.png?scale=0").expect(400);
+    server.get("/v1/dashboards/shop/panels/now.png").expect(422);
     server.get("/v1/dashboards/shop/panels/now.svg").expect(422);
     assert!(server.get("/v1/dashboards/shop/panels/none").expect(404).text().contains("it has rate, now"));
     server.get("/v1/dashboards/shop/panels/rate.svg?theme=pink").expect(400);

@@ -1,23 +1,27 @@
 /** Panels that show single numbers: large ones, gauges, bars, tables. */
-import type { ChartSpec, Format, PanelData } from '../../api/types';
+import type { ChartSpec, Format, PanelData, Reading } from '../../api/types';
 import { Spark } from '../../components/Spark';
 import { formatted } from '../../lib/dashboards';
 
-/** The highest limit that a value has passed: in words, because colour alone says nothing. */
-export function passed(spec: ChartSpec, value: number | null): string | null {
-  const step = [...(spec.thresholds?.steps ?? [])].reverse().find((t) => value !== null && value >= t.value);
-  return step ? `over ${step.name ?? formatted(step.value, spec.format)}` : null;
+/** What is wrong with a number, in glyph, word and colour. */
+const WRONG: Record<string, { cls: string; glyph: string; colour: string }> = { critical: { cls: 't-crit', glyph: '✕', colour: 'var(--crit)' }, warning: { cls: 't-warn', glyph: '▲', colour: 'var(--warn)' } };
+const shown = (r: Reading, format: Format | undefined): string => r.text ?? formatted(r.value, format);
+
+/** Below a number: what is wrong with it, else its name where there are several. */
+function Below({ reading, several, otherwise = '\u00a0' }: { reading: Reading; several: boolean; otherwise?: string }) {
+  const wrong = reading.tone ? WRONG[reading.tone] : undefined;
+  if (wrong) return <div className="sub">{several ? `${reading.name} ` : ''}<span className={wrong.cls}>{wrong.glyph} {reading.says ?? reading.tone}</span></div>;
+  return <div className="sub">{several ? reading.name : otherwise}</div>;
 }
 
 export function Stat({ data, spec }: { data: PanelData; spec: ChartSpec }) {
   return (
     <div className="stats">
       {data.readings!.slice(0, 24).map((r, i) => {
-        const over = passed(spec, r.value);
         return (
           <div key={i} className="stat">
-            <div className={`v ${over ? 't-crit' : ''}`}>{formatted(r.value, spec.format)}</div>
-            <div className="sub">{over ? <span className="t-crit">✕ {over}</span> : data.readings!.length > 1 ? r.name : '\u00a0'}</div>
+            <div className={`v ${WRONG[r.tone ?? '']?.cls ?? ''}`}>{shown(r, spec.format)}</div>
+            <Below reading={r} several={data.readings!.length > 1} />
             {spec.sparkline && data.frame?.series[i] ? <Spark values={data.frame.series[i]!.values} label={`course of ${r.name}`} width={180} height={34} /> : null}
           </div>
         );
@@ -36,17 +40,17 @@ export function Gauge({ data, spec }: { data: PanelData; spec: ChartSpec }) {
   return (
     <div className="stats">
       {data.readings!.slice(0, 12).map((r, i) => {
-        const over = passed(spec, r.value);
+        const wrong = WRONG[r.tone ?? ''];
         const share = r.value === null ? 0 : Math.min(1, Math.max(0, r.value / end));
         return (
           <div key={i} className="stat">
-            <svg viewBox="0 0 120 68" className="gauge" role="img" aria-label={`${r.name}: ${formatted(r.value, spec.format)} of ${formatted(end, spec.format)}${over ? `, ${over}` : ''}`}>
+            <svg viewBox="0 0 120 68" className="gauge" role="img" aria-label={`${r.name}: ${formatted(r.value, spec.format)} of ${formatted(end, spec.format)}${wrong ? `, ${r.says ?? r.tone!}` : ''}`}>
               <path d={arc(0, 1)} fill="none" stroke="var(--surface-2)" strokeWidth="10" />
-              {share > 0 ? <path d={arc(0, share)} fill="none" stroke={over ? 'var(--crit)' : 'var(--ok)'} strokeWidth="10" /> : null}
+              {share > 0 ? <path d={arc(0, share)} fill="none" stroke={wrong?.colour ?? 'var(--ok)'} strokeWidth="10" /> : null}
               {limits.filter((l) => l > 0 && l < end).map((l) => <path key={l} d={arc(Math.max(0, l / end - 0.008), Math.min(1, l / end + 0.008))} fill="none" stroke="var(--crit)" strokeWidth="14" />)}
-              <text x="60" y="58" textAnchor="middle" className="gauge-value" fill="var(--text)">{formatted(r.value, spec.format)}</text>
+              <text x="60" y="58" textAnchor="middle" className="gauge-value" fill="var(--text)">{shown(r, spec.format)}</text>
             </svg>
-            <div className="sub">{over ? <span className="t-crit">✕ {over}</span> : data.readings!.length > 1 ? r.name : `of ${formatted(end, spec.format)}`}</div>
+            <Below reading={r} several={data.readings!.length > 1} otherwise={`of ${formatted(end, spec.format)}`} />
           </div>
         );
       })}
@@ -61,8 +65,8 @@ export function Bars({ data, spec }: { data: PanelData; spec: ChartSpec }) {
     <table className="dense bars"><tbody>{data.readings!.slice(0, 100).map((r, i) => (
       <tr key={i}>
         <td className="name" title={r.name}>{r.name}</td>
-        <td className="track"><div aria-hidden style={{ width: `${Math.max(0, Math.min(100, ((r.value ?? 0) / most) * 100))}%` }} /></td>
-        <td className="r num">{formatted(r.value, format)}</td>
+        <td className="track"><div aria-hidden style={{ ...(WRONG[r.tone ?? ''] ? { background: WRONG[r.tone!]!.colour } : {}), width: `${Math.max(0, Math.min(100, ((r.value ?? 0) / most) * 100))}%` }} /></td>
+        <td className="r num" title={r.says}>{WRONG[r.tone ?? ''] ? <span className={WRONG[r.tone!]!.cls}>{WRONG[r.tone!]!.glyph} </span> : null}{shown(r, format)}</td>
       </tr>
     ))}</tbody></table>
   );

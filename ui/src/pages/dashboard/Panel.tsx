@@ -50,7 +50,7 @@ export function Panel({ dashboard, id, spec, query, rows, markers, bands }: Pane
     <>
       {(answer.data?.links ?? []).map((l) => <OneLink key={l.url} link={l} />)}
       {answer.data?.queries[0] && picture ? <Link to="/explore/metrics" search={{ expr: answer.data.queries[0], mode: 'promql' }}>Explore</Link> : null}
-      {picture ? <a href={`${base}.svg?${search}`} target="_blank" rel="noreferrer" title="This panel as a picture: the address works in messages and runbooks">SVG</a> : null}
+      {picture ? <a href={`${base}.png?${search}&scale=2`} target="_blank" rel="noreferrer" title="This panel as a picture: the address works in messages and runbooks; .svg in its place as well">PNG</a> : null}
     </>
   );
   return (
@@ -85,14 +85,17 @@ function Body({ data, spec, title, height, actions, markers, bands }: { data: Pa
   const format = chart.yAxis?.format ?? chart.format;
   const { unit, factor } = unitNamed(format?.unit);
   const frame = useMemo<SeriesFrame | null>(() => (data.frame ? (factor === 1 ? data.frame : { ...data.frame, series: data.frame.series.map((s) => ({ ...s, values: s.values.map((v) => (v === null ? null : v * factor)) })) }) : null), [data.frame, factor]);
-  const thresholds = useMemo(() => (chart.thresholds?.steps ?? []).map((t) => ({ value: t.value * factor, name: t.name ?? 'limit' })), [chart, factor]);
+  const thresholds = useMemo(() => (chart.thresholds?.steps ?? []).map((t) => ({ value: t.value * factor, name: t.name ?? 'limit', ...(t.color === 'orange' ? { tone: 'warning' as const } : t.color === 'green' ? { tone: 'ok' as const } : {}) })), [chart, factor]);
   const bound = useCallback((v: number) => formatted(v, chart.yAxisFormat), [chart]);
+  // A legend that is a table takes the place of up to four of its rows.
+  const rows = chart.legend?.values?.length && (data.frame?.series.length ?? 0) > 1 ? Math.min(4, data.frame!.series.length) : 0;
+  const around = AROUND + (rows ? rows * 21 - 6 : 0);
   const frameProps = { title, about: spec.display?.description, actions, notes: data.notes };
   if (['StatChart', 'GaugeChart', 'BarChart'].includes(data.kind) && !data.readings?.length) return <Frame {...frameProps}><div className="empty">No data in this range</div></Frame>;
   switch (data.kind) {
     case 'TimeSeriesChart':
       return frame ? (
-        <TimeChart title={title} unit={unit} frame={frame} height={Math.max(90, height - AROUND)} stack={chart.visual?.stack !== undefined} thresholds={thresholds} markers={markers} bands={bands} legend={chart.legend?.position !== 'none'}
+        <TimeChart title={title} unit={unit} frame={frame} height={Math.max(90, height - around)} stack={chart.visual?.stack !== undefined} bars={chart.visual?.display === 'bar'} {...(chart.legend?.values?.length ? { legendValues: chart.legend.values } : {})} thresholds={thresholds} markers={markers} bands={bands} legend={chart.legend?.position !== 'none'}
           {...(data.notes.length ? { sub: `▲ ${data.notes[0]}` } : {})} {...(chart.yAxis?.max !== undefined ? { max: chart.yAxis.max * factor } : unit === 'ratio' ? { max: 0.01 } : {})} actions={actions} />
       ) : null;
     case 'HeatMapChart': return <Heatmap data={data.heatmap!} title={title} height={Math.max(90, height - AROUND)} format={bound} actions={actions} />;

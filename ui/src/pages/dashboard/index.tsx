@@ -77,8 +77,8 @@ function View({ detail, search }: { detail: DashboardDetail; search: Search }) {
                 {section.items.map((item, j) => {
                   const panel = detail.document.spec.panels[item.panel];
                   return panel ? (
-                    <div key={`${item.panel}${j}`} className="dash-cell" style={{ gridColumn: `${item.x + 1} / span ${item.width}`, gridRow: `${item.y + 1} / span ${item.height}` }}>
-                      <Panel dashboard={detail.name} id={item.panel} spec={panel.spec} query={variableQuery(search, section.values)} rows={item.height} markers={markers} bands={bands} />
+                    <div key={`${item.panel}${j}${Object.values(item.values).join()}`} className="dash-cell" style={{ gridColumn: `${item.x + 1} / span ${item.width}`, gridRow: `${item.y + 1} / span ${item.height}` }}>
+                      <Panel dashboard={detail.name} id={item.panel} spec={panel.spec} query={variableQuery(search, { ...section.values, ...item.values })} rows={item.height} markers={markers} bands={bands} />
                     </div>
                   ) : null;
                 })}

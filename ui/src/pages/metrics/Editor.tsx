@@ -10,7 +10,8 @@ import { tags } from '@lezer/highlight';
 import { useEffect, useRef } from 'react';
 import { charAt } from '../../lib/metrics';
 
-const highlight = HighlightStyle.define([
+/** Colours of the parts of a text; also of rule files. */
+export const highlight = HighlightStyle.define([
   { tag: tags.keyword, color: 'var(--syn-kw)' },
   { tag: tags.function(tags.variableName), color: 'var(--syn-fn)' },
   { tag: tags.string, color: 'var(--syn-str)' },
@@ -23,23 +24,34 @@ const highlight = HighlightStyle.define([
 /** What the server found wrong, in bytes of the query. */
 export interface Fault { start: number; end: number; message: string }
 
-export default function Editor({ value, onChange, onRun, fault }: { value: string; onChange: (value: string) => void; onRun: () => void; fault: Fault | null }) {
+export interface EditorProps {
+  value: string;
+  onChange: (value: string) => void;
+  onRun: () => void;
+  fault: Fault | null;
+  /** Enter begins a new line instead of running. */
+  lines?: boolean;
+  hint?: string;
+}
+
+export default function Editor({ value, onChange, onRun, fault, lines = false, hint = 'sum by (route) (rate(http_requests_total[5m]))' }: EditorProps) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
   const latest = useRef({ onChange, onRun });
   latest.current = { onChange, onRun };
   useEffect(() => {
-    const promql = new PromQLExtension().setComplete({ remote: { url: '' } });
+    // Where the server checks while one types, its words stand alone.
+    const promql = new PromQLExtension().setComplete({ remote: { url: '' } }).activateLinter(!lines);
     const run = () => { latest.current.onRun(); return true; };
     const editor = new EditorView({
       parent: host.current!,
       state: EditorState.create({
         doc: value,
         extensions: [
-          history(), bracketMatching(), closeBrackets(), autocompletion(), syntaxHighlighting(highlight), promql.asExtension(), placeholder('sum by (route) (rate(http_requests_total[5m]))'),
+          history(), bracketMatching(), closeBrackets(), autocompletion(), syntaxHighlighting(highlight), promql.asExtension(), placeholder(hint),
           EditorView.lineWrapping,
           EditorView.contentAttributes.of({ 'aria-label': 'PromQL', 'data-query': '' }),
-          Prec.highest(keymap.of([{ key: 'Mod-Enter', run }, { key: 'Enter', run: (v) => (v.dom.querySelector('.cm-tooltip-autocomplete') ? false : run()) }])),
+          Prec.highest(keymap.of([{ key: 'Mod-Enter', run }, ...(lines ? [] : [{ key: 'Enter', run: (v: EditorView) => (v.dom.querySelector('.cm-tooltip-autocomplete') ? false : run()) }])])),
           keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap, ...lintKeymap]),
           EditorView.updateListener.of((u) => { if (u.docChanged) latest.current.onChange(u.state.doc.toString()); }),
         ],
@@ -56,8 +68,13 @@ export default function Editor({ value, onChange, onRun, fault }: { value: strin
   }, [value]);
   useEffect(() => {
     const editor = view.current;
-    if (!editor || !fault) return;
+    if (!editor) return;
     const text = editor.state.doc.toString();
+    if (!fault) {
+      // What the library itself marks comes anew with the next change.
+      editor.dispatch(setDiagnostics(editor.state, []));
+      return;
+    }
     const from = Math.min(charAt(text, fault.start), Math.max(0, text.length - 1));
     const to = Math.min(text.length, Math.max(from + 1, charAt(text, fault.end)));
     editor.dispatch(setDiagnostics(editor.state, text ? [{ from, to, severity: 'error', message: fault.message }] : []));

@@ -6,6 +6,7 @@ import { TimeChart } from '../../charts/TimeChart';
 import { usePreferences, useRange } from '../../app/context';
 import { Async, ErrorBox } from '../../components/Async';
 import { Cost } from '../../components/Cost';
+import { Link } from '../../components/Link';
 import { unitOf, withUnit } from '../../lib/format';
 import { serviceIn } from '../../lib/metrics';
 import { matrixFrame, promRange, stepFor, type PromMatrix } from '../../lib/prom';
@@ -40,6 +41,7 @@ export function Result({ expr, answer, tab, compareOn, set }: { expr: string; an
               <button type="button" className="link-button" aria-pressed={compareOn} onClick={() => set({ cmp: compareOn ? undefined : '1w' })}>Against last week</button>
               <button type="button" className="link-button" aria-pressed={tab === 'table'} onClick={() => toggle('table')}>Latest values</button>
               <button type="button" className="link-button" aria-pressed={tab === 'explain'} onClick={() => toggle('explain')}>Explain</button>
+              <Link to="/rules/edit" search={{ expr }}>Alert on it</Link>
             </>} />
           <div className="foot">{rangeText(bounds.from, bounds.to, zone)} {zoneName(zone)} · <Cost stats={data.data.stats} />{compare && compare.frame.series.length === 0 ? ' · nothing was stored a week before' : ''}</div>
           {tab === 'explain' ? <Explain expr={expr} step={stepFor(bounds)} /> : null}

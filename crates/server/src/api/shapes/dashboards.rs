@@ -199,6 +199,8 @@ pub struct SectionItem {
     pub width: u32,
     pub height: u32,
     pub panel: String,
+    /// Values this panel alone is asked with.
+    pub values: BTreeMap<String, String>,
 }
 
 /// What a panel shows: of these what its kind has.
@@ -234,6 +236,15 @@ pub struct PanelReading {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub value: Option<f64>,
+    /// What is shown in place of the number.
+    #[schema(nullable = false)]
+    pub text: Option<String>,
+    /// `info`, `ok`, `warning`, `critical`.
+    #[schema(nullable = false)]
+    pub tone: Option<String>,
+    /// Which limit makes it bad, as `over 80%`.
+    #[schema(nullable = false)]
+    pub says: Option<String>,
 }
 
 /// Rows and columns.

@@ -117,6 +117,7 @@ pub struct RuleOut {
     pub kind: String,
     pub expr: String,
     pub for_seconds: f64,
+    pub keep_firing_for_seconds: f64,
     pub labels: BTreeMap<String, String>,
     /// As written; empty for recording rules.
     pub annotations: BTreeMap<String, String>,
@@ -388,6 +389,57 @@ pub struct DrillHop {
     pub link: Option<String>,
 }
 
+/// What is odd about a rule file, and the rules as they were read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RuleLint {
+    /// Sound rules by group.
+    pub groups: Vec<LintedGroup>,
+    /// `file`, `line`, `column`, `key`, `message`, `nearest`, `severity`.
+    #[schema(value_type = Vec<Object>)]
+    pub findings: Vec<Value>,
+    /// Rules of the same name and labels.
+    pub duplicates: Vec<LintedTwice>,
+    /// Sound rules.
+    pub rules: u64,
+    /// Findings for which something is refused.
+    pub errors: u64,
+    /// The rest, duplicates among them.
+    pub warnings: u64,
+}
+
+/// A group of rules as it was read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LintedGroup {
+    pub name: String,
+    /// None for the server's own.
+    pub interval_seconds: Option<f64>,
+    pub rules: Vec<LintedRule>,
+}
+
+/// A rule as it was read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LintedRule {
+    pub name: String,
+    /// `alerting`, `recording`.
+    pub kind: String,
+    pub expr: String,
+    pub for_seconds: f64,
+    pub keep_firing_for_seconds: f64,
+    /// As written, the group's among them.
+    pub labels: BTreeMap<String, String>,
+    /// As written; empty for recording rules.
+    pub annotations: BTreeMap<String, String>,
+    /// Line in the text, from 1.
+    pub line: u32,
+}
+
+/// A rule that stands several times.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LintedTwice {
+    pub rule: String,
+    pub times: u64,
+}
+
 /// When rules would have been pending, fired and paged.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Backtest {
@@ -426,7 +478,19 @@ pub struct BacktestRule {
     pub error: Option<String>,
     /// Alerts at the same time count one by one.
     pub firing_seconds: f64,
+    /// What other values of `for` would have done; empty for recording rules.
+    pub for_choices: Vec<BacktestForChoice>,
     pub episodes: Vec<BacktestEpisode>,
+}
+
+/// A rule with another `for`: where `keep_firing_for` bridges gaps, a shorter one would have joined some alerts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestForChoice {
+    pub for_seconds: f64,
+    /// Alerts that would have been raised.
+    pub fired: u64,
+    /// Those of them that wake people.
+    pub pages: u64,
 }
 
 /// An alert from its first moment to its last.
@@ -442,7 +506,12 @@ pub struct BacktestEpisode {
     pub fired_at: Option<String>,
     /// None when it went on at the end.
     pub ended_at: Option<String>,
+    /// When its condition held last.
+    pub held_until: String,
+    /// When it was raised, or first held.
     pub value: Option<f64>,
+    /// The worst.
+    pub peak: Option<f64>,
     pub messages: Vec<BacktestMessage>,
 }
 

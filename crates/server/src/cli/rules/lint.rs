@@ -1,12 +1,11 @@
 //! `skopos rules lint`
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
-use skopos_reliability::rules::RuleGroup;
+use skopos_reliability::rules::duplicates;
 
 use crate::cli::files::{RuleFile, without_promtools_word};
 use crate::cli::{FINDINGS, say};
@@ -39,7 +38,7 @@ pub(crate) struct LintArgs {
 pub(super) fn run(args: LintArgs) -> anyhow::Result<ExitCode> {
     let files = RuleFile::read_all(&without_promtools_word(args.files), args.ignore_unknown_fields);
     let errors: usize = files.iter().map(|f| f.errors().count()).sum();
-    let duplicates: Vec<(String, usize)> = duplicates(files.iter().flat_map(|f| &f.groups));
+    let duplicates = duplicates(files.iter().flat_map(|f| &f.groups));
     let warnings = files.iter().map(|f| f.findings.len()).sum::<usize>() - errors + duplicates.len();
     if args.json {
         let findings: Vec<_> = files.iter().flat_map(|f| &f.findings).collect();
@@ -68,14 +67,4 @@ pub(super) fn run(args: LintArgs) -> anyhow::Result<ExitCode> {
     }
     let found = errors > 0 || (args.strict && warnings > 0);
     Ok(if found { ExitCode::from(FINDINGS) } else { ExitCode::SUCCESS })
-}
-
-/// Rules of the same name and labels: one overwrites the series of the other.
-fn duplicates<'a>(groups: impl Iterator<Item = &'a RuleGroup>) -> Vec<(String, usize)> {
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
-    for rule in groups.flat_map(|g| &g.rules) {
-        let labels: Vec<String> = rule.labels.iter().map(|(k, v)| format!("{k}={:?}", v.source())).collect();
-        *times.entry(format!("{}{{{}}}", rule.name, labels.join(", "))).or_default() += 1;
-    }
-    times.into_iter().filter(|(_, n)| *n > 1).collect()
 }

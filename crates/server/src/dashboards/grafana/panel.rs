@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Entry, Outcome, flag, list, modern, number, placeholder, text, unit};
+use super::{Entry, Outcome, flag, html, limits, list, modern, number, placeholder, series, table, text, unit};
 use crate::dashboards::document::*;
 
 /// Panels of a dashboard that show something of Grafana itself.
@@ -27,11 +27,7 @@ fn kind_of(grafana: &Value, kind: &str) -> Result<(ChartKind, Vec<String>), Stri
         "piechart" | "grafana-piechart-panel" => near(ChartKind::BarChart, "a pie is shown as bars with their shares"),
         "table" | "table-old" => Ok((ChartKind::Table, Vec::new())),
         "heatmap" | "heatmap-panel" => {
-            let calculates = grafana.pointer("/options/calculate") == Some(&Value::Bool(true))
-                || (kind == "heatmap" && grafana.get("dataFormat").and_then(Value::as_str) == Some("timeseries"));
-            if calculates {
-                return near(ChartKind::TimeSeriesChart, "buckets made of plain values are unknown here: the values are shown as lines");
-            }
+            // Plain values are counted by range, buckets are shown as they are.
             Ok((ChartKind::HeatMapChart, Vec::new()))
         }
         "histogram" => near(ChartKind::BarChart, "a histogram of values is shown as one bar a series"),
@@ -48,7 +44,10 @@ fn kind_of(grafana: &Value, kind: &str) -> Result<(ChartKind, Vec<String>), Stri
 fn calculation(grafana: &Value, kind: &str, notes: &mut Vec<String>) -> Option<Calculation> {
     let name = match kind {
         "singlestat" => text(grafana, "valueName"),
-        _ => grafana.pointer("/options/reduceOptions/calcs/0").and_then(Value::as_str).unwrap_or_default(),
+        _ => {
+            let of = |pointer: &str| grafana.pointer(pointer).and_then(Value::as_str);
+            of("/options/reduceOptions/calcs/0").or_else(|| of("/options/fieldOptions/calcs/0")).unwrap_or_default()
+        }
     };
     Some(match name {
         "" => return None,
@@ -65,32 +64,65 @@ fn calculation(grafana: &Value, kind: &str, notes: &mut Vec<String>) -> Option<C
     })
 }
 
-fn thresholds(grafana: &Value, kind: &str, notes: &mut Vec<String>) -> Option<Thresholds> {
-    let defaults = grafana.pointer("/fieldConfig/defaults").unwrap_or(&Value::Null);
-    let mut steps: Vec<Threshold> = Vec::new();
-    if kind == "graph" {
-        steps.extend(list(grafana, "thresholds").iter().filter_map(|t| Some(Threshold { value: number(t, "value")?, name: None })));
-    } else if kind == "singlestat" {
-        let values = text(grafana, "thresholds").split(',').filter_map(|v| v.trim().parse().ok());
-        steps.extend(values.map(|value| Threshold { value, name: None }));
-    } else if let Some(thresholds) = defaults.get("thresholds") {
-        let style = defaults.pointer("/custom/thresholdsStyle/mode").and_then(Value::as_str).unwrap_or("off");
-        if kind == "timeseries" && style == "off" {
-            return None;
-        }
-        let found: Vec<Threshold> =
-            list(thresholds, "steps").iter().filter_map(|s| Some(Threshold { value: number(s, "value")?, name: None })).collect();
-        if text(thresholds, "mode") == "percentage" && !found.is_empty() {
-            notes.push("limits in percent of the range are left out".to_owned());
-        } else {
-            steps = found;
-        }
+/// Numbers beside the names of series: Grafana's names and ours.
+const LEGEND_VALUES: [(&str, &str); 12] = [
+    ("current", "last-number"),
+    ("last", "last-number"),
+    ("lastNotNull", "last-number"),
+    ("first", "first-number"),
+    ("firstNotNull", "first-number"),
+    ("avg", "mean"),
+    ("mean", "mean"),
+    ("min", "min"),
+    ("max", "max"),
+    ("total", "sum"),
+    ("sum", "sum"),
+    ("range", ""),
+];
+
+fn legend(grafana: &Value, source: &str, hidden: bool) -> Option<Legend> {
+    if hidden {
+        return Some(Legend { position: Some("none".to_owned()), ..Legend::default() });
     }
-    steps.sort_by(|a, b| a.value.total_cmp(&b.value));
-    Some(Thresholds { steps }).filter(|t| !t.steps.is_empty())
+    let ours = |name: &str| LEGEND_VALUES.iter().find(|(theirs, ours)| *theirs == name && !ours.is_empty()).map(|(_, ours)| (*ours).to_owned());
+    let (mut values, table, right): (Vec<String>, bool, bool) = if source == "graph" {
+        let legend = grafana.get("legend")?;
+        let shown = if flag(legend, "values") { ["min", "max", "avg", "total", "current"].as_slice() } else { &[] };
+        let values = shown.iter().filter(|v| flag(legend, v)).filter_map(|v| ours(v)).collect();
+        (values, flag(legend, "alignAsTable"), flag(legend, "rightSide"))
+    } else {
+        let legend = grafana.pointer("/options/legend")?;
+        let values = list(legend, "calcs").iter().filter_map(Value::as_str).filter_map(ours).collect();
+        (values, text(legend, "displayMode") == "table", text(legend, "placement") == "right")
+    };
+    values.dedup();
+    let legend = Legend { position: right.then(|| "right".to_owned()), mode: (table && !values.is_empty()).then(|| "table".to_owned()), values };
+    Some(legend).filter(|l| *l != Legend::default())
 }
 
-fn chart(grafana: &Value, source: &str, kind: ChartKind, notes: &mut Vec<String>) -> ChartSpec {
+/// The label that a single number's panel shows in place of the number.
+fn label_shown(grafana: &Value, source: &str, notes: &mut Vec<String>) -> Option<String> {
+    if source == "singlestat" {
+        let column = text(grafana, "tableColumn");
+        return Some(column.to_owned()).filter(|c| !c.is_empty() && !c.starts_with("Value") && c != "Time");
+    }
+    let field = grafana.pointer("/options/reduceOptions/fields").and_then(Value::as_str).unwrap_or_default();
+    let field = field.strip_prefix("/^").and_then(|f| f.strip_suffix("$/")).unwrap_or(field);
+    if !field.is_empty() && !field.starts_with('/') && !field.starts_with("Value") && field != "Time" {
+        return Some(field.replace("\\", ""));
+    }
+    if grafana.pointer("/options/textMode").and_then(Value::as_str) != Some("name") {
+        return None;
+    }
+    let format = list(grafana, "targets").iter().map(|t| text(t, "legendFormat")).find(|f| !f.is_empty()).unwrap_or_default();
+    let label = format.trim().strip_prefix("{{").and_then(|f| f.strip_suffix("}}")).map(str::trim).filter(|l| !l.contains('{'));
+    if label.is_none() {
+        notes.push("names were shown in place of numbers: the numbers are shown".to_owned());
+    }
+    label.map(str::to_owned)
+}
+
+fn chart(grafana: &Value, source: &str, kind: ChartKind, ids: &[String], notes: &mut Vec<String>) -> ChartSpec {
     let null = Value::Null;
     let defaults = grafana.pointer("/fieldConfig/defaults").unwrap_or(&null);
     let old_axis = grafana.pointer("/yaxes/0").unwrap_or(&null);
@@ -120,20 +152,30 @@ fn chart(grafana: &Value, source: &str, kind: ChartKind, notes: &mut Vec<String>
                 label: Some(text(defaults.pointer("/custom").unwrap_or(&null), "axisLabel").to_owned()).filter(|l| !l.is_empty()),
             })
             .filter(|a| *a != YAxis::default());
-            spec.thresholds = thresholds(grafana, source, notes);
+            spec.thresholds = limits::thresholds(grafana, source, notes);
             let stacking = defaults.pointer("/custom/stacking/mode").and_then(Value::as_str).unwrap_or("none");
-            if flag(grafana, "stack") || matches!(stacking, "normal" | "percent") {
-                spec.visual = Some(Visual { stack: Some("all".to_owned()) });
+            let shares = stacking == "percent" || flag(grafana, "percentage");
+            let stack = if shares { Some("percent") } else { (flag(grafana, "stack") || stacking == "normal").then_some("all") };
+            let stack = stack.map(str::to_owned);
+            if shares {
+                let percent = Format { unit: "percent".to_owned(), decimal_places: None };
+                spec.y_axis = Some(YAxis { format: Some(percent), min: None, max: Some(100.0), label: None });
             }
-            if stacking == "percent" || flag(grafana, "percentage") {
-                notes.push("shares of the whole are shown as values on top of each other".to_owned());
+            let drawn = defaults.pointer("/custom/drawStyle").and_then(Value::as_str).unwrap_or("line");
+            let bars = drawn == "bars" || (flag(grafana, "bars") && grafana.get("lines") == Some(&Value::Bool(false)));
+            spec.visual = Some(Visual { stack, display: bars.then(|| "bar".to_owned()) }).filter(|v| *v != Visual::default());
+            if drawn == "points" {
+                notes.push("points are shown as lines".to_owned());
+            }
+            let right = grafana.pointer("/yaxes/1").filter(|axis| flag(axis, "show")).map(|axis| text(axis, "format")).unwrap_or_default();
+            let on_right = list(grafana, "seriesOverrides").iter().any(|o| number(o, "yaxis") == Some(2.0));
+            if on_right && right != name {
+                notes.push(format!("the axis on the right had the unit {right:?}: there is one axis"));
             }
             let hidden = grafana.pointer("/options/legend/showLegend") == Some(&Value::Bool(false))
                 || grafana.pointer("/options/legend/displayMode").and_then(Value::as_str) == Some("hidden")
                 || (source == "graph" && grafana.pointer("/legend/show") == Some(&Value::Bool(false)));
-            if hidden {
-                spec.legend = Some(Legend { position: Some("none".to_owned()) });
-            }
+            spec.legend = legend(grafana, source, hidden);
         }
         ChartKind::HeatMapChart => spec.y_axis_format = format,
         ChartKind::StatChart | ChartKind::GaugeChart | ChartKind::BarChart => {
@@ -150,11 +192,18 @@ fn chart(grafana: &Value, source: &str, kind: ChartKind, notes: &mut Vec<String>
                     || grafana.pointer("/sparkline/show") == Some(&Value::Bool(true));
                 spec.sparkline = graph.then_some(true);
             }
+            spec.mappings = limits::mappings(grafana, source, notes);
+            if kind == ChartKind::StatChart {
+                spec.metric_label = label_shown(grafana, source, notes);
+            }
             if kind == ChartKind::BarChart {
+                if source == "bargauge" {
+                    spec.thresholds = limits::thresholds(grafana, source, notes);
+                }
                 spec.mode = source.contains("pie").then(|| "percentage".to_owned());
                 spec.sort = source.contains("pie").then(|| "desc".to_owned());
             } else {
-                spec.thresholds = thresholds(grafana, source, notes);
+                spec.thresholds = limits::thresholds(grafana, source, notes);
             }
             if grafana.pointer("/options/reduceOptions/values") == Some(&Value::Bool(true)) {
                 notes.push("each row of the result was shown: now it is one number a series".to_owned());
@@ -162,101 +211,21 @@ fn chart(grafana: &Value, source: &str, kind: ChartKind, notes: &mut Vec<String>
         }
         ChartKind::Table => {
             spec.format = format;
-            spec.column_settings = columns(grafana, notes);
+            table::columns(grafana, ids, &mut spec, notes);
         }
         ChartKind::LogsTable | ChartKind::TraceTable | ChartKind::Markdown => {}
     }
     let mappings = list(defaults, "mappings").len();
-    if mappings > 0 && kind != ChartKind::Markdown {
-        notes.push(format!("{mappings} value mappings are left out: numbers are shown as they are"));
+    if mappings > 0 && matches!(kind, ChartKind::Table | ChartKind::TimeSeriesChart) {
+        notes.push(format!("{mappings} words for numbers are left out: numbers are shown as they are"));
     }
-    let overrides = list(grafana.get("fieldConfig").unwrap_or(&null), "overrides").len();
-    if overrides > 0 && kind != ChartKind::Table {
-        notes.push(format!("{overrides} overrides of single series are left out"));
+    for around in ["prefix", "postfix"] {
+        let word = text(grafana, around);
+        if source == "singlestat" && !word.trim().is_empty() {
+            notes.push(format!("the {around} {word:?} is left out"));
+        }
     }
     spec
-}
-
-/// Grafana names the values of query A `Value #A`.
-fn column_name(name: &str) -> String {
-    match name.strip_prefix("Value #") {
-        Some("A") => "value".to_owned(),
-        Some(letter) if letter.len() == 1 => match letter.bytes().next() {
-            Some(b @ b'B'..=b'Z') => format!("value #{}", b - b'A' + 1),
-            _ => name.to_owned(),
-        },
-        _ if name == "Value" => "value".to_owned(),
-        _ => name.to_owned(),
-    }
-}
-
-fn columns(grafana: &Value, notes: &mut Vec<String>) -> Vec<Column> {
-    let mut columns: Vec<Column> = vec![Column { name: "__name__".to_owned(), hide: true, ..Column::default() }];
-    let mut at = |name: &str| -> usize {
-        let name = column_name(name);
-        columns.iter().position(|c| c.name == name).unwrap_or_else(|| {
-            columns.push(Column { name, ..Column::default() });
-            columns.len() - 1
-        })
-    };
-    let mut edits: Vec<(usize, Box<dyn Fn(&mut Column)>)> = Vec::new();
-    for transformation in list(grafana, "transformations") {
-        let options = transformation.get("options").unwrap_or(&Value::Null);
-        match text(transformation, "id") {
-            "organize" => {
-                let mut order: Vec<(&String, u64)> =
-                    options.get("indexByName").and_then(Value::as_object).into_iter().flatten().filter_map(|(n, i)| Some((n, i.as_u64()?))).collect();
-                order.sort_by_key(|(_, i)| *i);
-                for (name, _) in order {
-                    at(name);
-                }
-                for (name, excluded) in options.get("excludeByName").and_then(Value::as_object).into_iter().flatten() {
-                    if excluded == &Value::Bool(true) {
-                        edits.push((at(name), Box::new(|c| c.hide = true)));
-                    }
-                }
-                for (name, new) in options.get("renameByName").and_then(Value::as_object).into_iter().flatten() {
-                    if let Some(new) = new.as_str().filter(|n| !n.is_empty()).map(str::to_owned) {
-                        edits.push((at(name), Box::new(move |c| c.header = Some(new.clone()))));
-                    }
-                }
-            }
-            // Series with the same labels stand in one row here anyway.
-            "merge" | "seriesToColumns" | "joinByField" | "labelsToFields" | "" => {}
-            other => notes.push(format!("the transformation {other:?} is left out")),
-        }
-    }
-    for rule in grafana.get("fieldConfig").map(|f| list(f, "overrides")).unwrap_or_default() {
-        let matcher = rule.get("matcher").unwrap_or(&Value::Null);
-        if text(matcher, "id") != "byName" {
-            notes.push("an override that is not by the column's name is left out".to_owned());
-            continue;
-        }
-        let index = at(text(matcher, "options"));
-        for property in list(rule, "properties") {
-            let value = property.get("value").cloned().unwrap_or(Value::Null);
-            match text(property, "id") {
-                "displayName" => edits.push((index, Box::new(move |c| c.header = value.as_str().map(str::to_owned)))),
-                "custom.hidden" | "custom.hideFrom.viz" => edits.push((index, Box::new(move |c| c.hide = value.as_bool().unwrap_or(false)))),
-                "unit" => {
-                    let (unit, lost) = unit::translate(value.as_str().unwrap_or_default());
-                    notes.extend(lost);
-                    edits.push((index, Box::new(move |c| c.format.get_or_insert_default().unit.clone_from(&unit))));
-                }
-                "decimals" => {
-                    let decimals = value.as_u64().and_then(|d| u32::try_from(d).ok());
-                    edits.push((index, Box::new(move |c| c.format.get_or_insert_default().decimal_places = decimals)));
-                }
-                // How a cell looks, not what it says.
-                id if id.starts_with("custom.") || matches!(id, "thresholds" | "color" | "min" | "max" | "links" | "mappings") => {}
-                other => notes.push(format!("the override {other:?} of a column is left out")),
-            }
-        }
-    }
-    for (index, edit) in edits {
-        edit(&mut columns[index]);
-    }
-    columns
 }
 
 /// A selector of Loki with line filters, as a filter; none for anything beyond.
@@ -306,8 +275,8 @@ fn source_of(target: &Value, panel: &Value, sources: &[String]) -> String {
     if sources.iter().any(|s| s == variable) || variable.starts_with("DS_") { String::new() } else { name }
 }
 
-fn queries(grafana: &Value, kind: ChartKind, sources: &[String], notes: &mut Vec<String>) -> Vec<Query> {
-    let mut out = Vec::new();
+fn queries(grafana: &Value, kind: ChartKind, sources: &[String], notes: &mut Vec<String>) -> (Vec<Query>, Vec<String>) {
+    let (mut out, mut ids) = (Vec::new(), Vec::new());
     for target in list(grafana, "targets") {
         let id = text(target, "refId");
         if flag(target, "hide") {
@@ -320,6 +289,7 @@ fn queries(grafana: &Value, kind: ChartKind, sources: &[String], notes: &mut Vec
             ChartKind::LogsTable => match from_logql(&expr) {
                 Some(filter) => {
                     notes.push(format!("the query {id} is written as a filter: {filter}"));
+                    ids.push(id.to_owned());
                     out.push(Query { kind: "LogQuery".to_owned(), spec: QuerySpec { plugin: QueryPlugin::SkoposLogQuery { query: filter } } });
                 }
                 None => notes.push(format!("the query {id} is more than a selector with line filters: {expr}")),
@@ -343,6 +313,7 @@ fn queries(grafana: &Value, kind: ChartKind, sources: &[String], notes: &mut Vec
                     series_name_format: format,
                     min_step: interval.filter(|i| i.starts_with('$') || super::is_duration(i)),
                 };
+                ids.push(id.to_owned());
                 out.push(Query { kind: "TimeSeriesQuery".to_owned(), spec: QuerySpec { plugin } });
             }
         }
@@ -351,10 +322,26 @@ fn queries(grafana: &Value, kind: ChartKind, sources: &[String], notes: &mut Vec
         notes.push(format!("{} queries, the first {QUERIES_MAX} are taken", out.len()));
         out.truncate(QUERIES_MAX);
     }
-    out
+    (out, ids)
 }
 
-pub(super) fn translate(grafana: &Value, sources: &[String]) -> (PanelSpec, Entry) {
+/// `label="$name"` of a variable that may have several values, as a pattern: as it stands it never matches more than one.
+fn as_patterns(expr: &str, several: &[String]) -> String {
+    let Ok(pattern) = regex::Regex::new(r#"(!?=)(\s*)(["'])\$(?:(\w+)|\{(\w+)\})(["'])"#) else { return expr.to_owned() };
+    let replaced = |found: &regex::Captures<'_>| {
+        let name = found.get(4).or(found.get(5)).map_or("", |m| m.as_str());
+        // A comparison, `>=` and `<=`, has a number on its right: only matchers have quotes there.
+        if several.iter().any(|s| s == name) {
+            let operator = if &found[1] == "=" { "=~" } else { "!~" };
+            format!("{operator}{}{}${{{name}}}{}", &found[2], &found[3], &found[6])
+        } else {
+            found[0].to_owned()
+        }
+    };
+    pattern.replace_all(expr, replaced).into_owned()
+}
+
+pub(super) fn translate(grafana: &Value, sources: &[String], several: &[String]) -> (PanelSpec, Entry) {
     let source = text(grafana, "type").to_owned();
     let title = modern(text(grafana, "title"));
     let mut entry = Entry { part: "panel", name: title.clone(), kind: source.clone(), outcome: Outcome::Converted, notes: Vec::new() };
@@ -370,20 +357,32 @@ pub(super) fn translate(grafana: &Value, sources: &[String]) -> (PanelSpec, Entr
         Ok(found) => found,
         Err(why) => return refuse(entry, why, Vec::new()),
     };
-    let mut spec = chart(grafana, &source, kind, &mut notes);
-    let queries = queries(grafana, kind, sources, &mut notes);
+    let (mut queries, ids) = queries(grafana, kind, sources, &mut notes);
+    for query in &mut queries {
+        if let QueryPlugin::PrometheusTimeSeriesQuery { query, .. } = &mut query.spec.plugin {
+            *query = as_patterns(query, several);
+        }
+    }
+    let mut spec = chart(grafana, &source, kind, &ids, &mut notes);
+    if kind != ChartKind::Table {
+        series::apply(grafana, &mut queries, &ids, &mut notes);
+    }
     if kind == ChartKind::Markdown {
         let options = grafana.get("options").filter(|o| o.get("content").is_some()).unwrap_or(grafana);
-        if text(options, "mode") == "html" {
-            notes.push("HTML is shown as text: only Markdown is rendered".to_owned());
+        let html = text(options, "mode") == "html";
+        if html {
+            notes.push("HTML is shown as Markdown: its words and links".to_owned());
         }
-        let content = modern(text(options, "content"));
+        let content = if html { html::to_markdown(text(options, "content")) } else { text(options, "content").to_owned() };
+        let content = modern(&content);
         spec.text = Some(if content.trim().is_empty() { "\u{a0}".to_owned() } else { content });
     } else if queries.is_empty() {
         return refuse(entry, "no query of it could be translated".to_owned(), notes);
     }
+    let latest = matches!(kind, ChartKind::StatChart | ChartKind::GaugeChart) && matches!(spec.calculation, None | Some(Calculation::LastNumber));
     for key in ["timeFrom", "timeShift"] {
-        if !text(grafana, key).is_empty() {
+        // The latest number is the same over any range that ends now.
+        if !(text(grafana, key).is_empty() || key == "timeFrom" && latest) {
             notes.push(format!("its own {key} is left out: it follows the dashboard's range"));
         }
     }
@@ -396,7 +395,8 @@ pub(super) fn translate(grafana: &Value, sources: &[String]) -> (PanelSpec, Entr
         .map(|l| Link { name: modern(text(l, "title")), url: modern(text(l, "url")), target_blank: flag(l, "targetBlank") })
         .filter(|l| is_safe_url(&l.url))
         .collect();
-    notes.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    notes.retain(|n| seen.insert(n.clone()));
     entry.notes = notes;
     let display = Display { name: title, description: text(grafana, "description").to_owned(), hidden: false };
     (PanelSpec { display, plugin: Chart { kind, spec }, queries, links }, entry)
@@ -405,6 +405,14 @@ pub(super) fn translate(grafana: &Value, sources: &[String]) -> (PanelSpec, Entr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn matchers_of_several_values_are_patterns() {
+        let check = |expr: &str, expected: &str| assert_eq!(as_patterns(expr, &["host".to_owned()]), expected);
+        check("up{a=\"$host\", b=\"$job\", c!=\"${host}\"}", "up{a=~\"${host}\", b=\"$job\", c!~\"${host}\"}");
+        check("up{a=~\"$host\"} >= 1", "up{a=~\"$host\"} >= 1");
+        check("up{a='$host', b=\"x-$host\"}", "up{a=~'${host}', b=\"x-$host\"}");
+    }
 
     #[test]
     fn selectors_of_logs_become_filters() {
@@ -418,10 +426,5 @@ mod tests {
         check("{app=\"$app\"}", Some("service:$app"));
         check("{app=\"a\"} | json | status > 400", None);
         check("sum(rate({app=\"a\"}[1m]))", None);
-    }
-
-    #[test]
-    fn columns_of_values_are_those_of_their_queries() {
-        assert_eq!(["Value", "Value #A", "Value #C", "pod"].map(column_name), ["value", "value", "value #3", "pod"]);
     }
 }

@@ -142,6 +142,8 @@ pub(super) fn translate(grafana: &Value) -> (Option<Variable>, Entry) {
                     fine
                 });
                 let default_value = match current.as_slice() {
+                    // All stands first in Grafana's lists, so it is what is chosen when nothing is.
+                    [] if flag(grafana, "includeAll") => Some(Values::One("$__all".to_owned())),
                     [] => None,
                     [one] if one.starts_with("$__auto") => None,
                     [one] => Some(Values::One(one.clone())),

@@ -122,12 +122,41 @@ fn read_thresholds(fields: &Fields<'_>, out: &mut Findings) -> Option<Thresholds
         let path = format!("{}[{i}]", thresholds.child("steps"));
         let Some(step) = Fields::new(node, &path, &["value", "color", "name"], out) else { continue };
         match step.number("value", out) {
-            Some(value) => steps.push(Threshold { value, name: step.text("name", out).map(str::to_owned) }),
+            Some(value) => {
+                steps.push(Threshold { value, name: step.text("name", out).map(str::to_owned), color: step.text("color", out).map(str::to_owned) })
+            }
             None => out.error(step.at, &step.child("value"), "a number is expected"),
         }
     }
     steps.sort_by(|a, b| a.value.total_cmp(&b.value));
-    Some(Thresholds { steps })
+    Some(Thresholds { default_color: thresholds.text("defaultColor", out).map(str::to_owned), steps })
+}
+
+fn read_mappings(fields: &Fields<'_>, out: &mut Findings) -> Vec<Mapping> {
+    let mut all = Vec::new();
+    for (i, node) in fields.list("mappings", out).iter().enumerate() {
+        let path = format!("{}[{i}]", fields.child("mappings"));
+        let Some(mapping) = Fields::new(node, &path, &["kind", "spec"], out) else { continue };
+        let Some(kind) = one_of(&mapping, "kind", &["Value", "Range", "Misc"], out) else { continue };
+        let known: &[&str] = if kind == "Range" { &["from", "to", "result"] } else { &["value", "result"] };
+        let Some(spec) = mapping.get("spec").and_then(|n| Fields::new(n, &mapping.child("spec"), known, out)) else {
+            out.error(mapping.at, &mapping.child("spec"), "`spec` is missing: it says what stands for what");
+            continue;
+        };
+        let result = spec.get("result").and_then(|n| Fields::new(n, &spec.child("result"), &["value", "color"], out));
+        let Some(result) = result else {
+            out.error(spec.at, &spec.child("result"), "`result` is missing: it says what is shown");
+            continue;
+        };
+        let result =
+            MappingResult { value: result.text("value", out).unwrap_or_default().to_owned(), color: result.text("color", out).map(str::to_owned) };
+        all.push(match kind.as_str() {
+            "Range" => Mapping::Range { from: spec.number("from", out), to: spec.number("to", out), result },
+            "Misc" => Mapping::Misc { value: choice(&spec, "value", &["null", "NaN", "empty"], out).unwrap_or_default(), result },
+            _ => Mapping::Value { value: spec.required_text("value", out).unwrap_or_default().to_owned(), result },
+        });
+    }
+    all
 }
 
 fn read_chart(node: &Node, path: &str, out: &mut Findings) -> Option<Chart> {
@@ -156,10 +185,24 @@ fn read_chart(node: &Node, path: &str, out: &mut Findings) -> Option<Chart> {
     }
     let visual_keys = ["stack", "display", "lineWidth", "areaOpacity", "connectNulls", "showPoints", "palette", "pointRadius", "lineStyle"];
     if let Some(visual) = spec.get("visual").and_then(|n| Fields::new(n, &spec.child("visual"), &visual_keys, out)) {
-        chart.visual = Some(Visual { stack: choice(&visual, "stack", &["all", "percent"], out) });
+        chart.visual =
+            Some(Visual { stack: choice(&visual, "stack", &["all", "percent"], out), display: choice(&visual, "display", &["line", "bar"], out) });
     }
     if let Some(legend) = spec.get("legend").and_then(|n| Fields::new(n, &spec.child("legend"), &["position", "mode", "size", "values"], out)) {
-        chart.legend = Some(Legend { position: choice(&legend, "position", &["bottom", "right", "none"], out) });
+        let known: Vec<&str> = CALCULATIONS.iter().map(|(n, _)| *n).collect();
+        let mut values = Vec::new();
+        for node in legend.list("values", out) {
+            match &node.value {
+                Value::Scalar { text, .. } if known.contains(&text.as_str()) => values.push(text.clone()),
+                Value::Scalar { text, .. } => unknown(node.at, &legend.child("values"), text, &known, out),
+                _ => out.error(node.at, &legend.child("values"), "a name is expected"),
+            }
+        }
+        chart.legend = Some(Legend {
+            position: choice(&legend, "position", &["bottom", "right", "none"], out),
+            mode: choice(&legend, "mode", &["list", "table"], out),
+            values,
+        });
     }
     if spec.get("calculation").is_some() {
         let known: Vec<&str> = CALCULATIONS.iter().map(|(n, _)| *n).collect();
@@ -173,16 +216,22 @@ fn read_chart(node: &Node, path: &str, out: &mut Findings) -> Option<Chart> {
         None => None,
     };
     chart.max = spec.number("max", out);
+    chart.mappings = read_mappings(&spec, out);
+    chart.metric_label = spec.text("metricLabel", out).map(str::to_owned);
+    chart.default_column_hidden = spec.boolean("defaultColumnHidden", out).unwrap_or(false);
     chart.sort = choice(&spec, "sort", &["asc", "desc"], out);
     chart.mode = choice(&spec, "mode", &["value", "percentage"], out);
     for (i, node) in spec.list("columnSettings", out).iter().enumerate() {
         let path = format!("{}[{i}]", spec.child("columnSettings"));
-        let Some(column) = Fields::new(node, &path, &["name", "header", "hide", "format", "width", "align", "enableSorting"], out) else { continue };
+        let Some(column) = Fields::new(node, &path, &["name", "header", "hide", "format", "sort", "width", "align", "enableSorting"], out) else {
+            continue;
+        };
         chart.column_settings.push(Column {
             name: column.required_text("name", out).unwrap_or_default().to_owned(),
             header: column.text("header", out).map(str::to_owned),
             hide: column.boolean("hide", out).unwrap_or(false),
             format: read_format(&column, "format", out),
+            sort: choice(&column, "sort", &["asc", "desc"], out),
         });
     }
     chart.text = if kind == ChartKind::Markdown { spec.required_text("text", out).map(str::to_owned) } else { None };

@@ -1,9 +1,10 @@
-//! A panel as a picture, for chat messages, runbooks and documents.
+//! A panel as a picture, for chat messages, runbooks and documents: drawn once as shapes, written as SVG or painted as
+//! PNG.
 
 mod chart;
 mod number;
-
-use std::fmt::Write as _;
+mod png;
+mod svg;
 
 use skopos_query::TimeRange;
 
@@ -36,6 +37,7 @@ struct Palette {
     text: &'static str,
     muted: &'static str,
     critical: &'static str,
+    warning: &'static str,
     ok: &'static str,
     series: [&'static str; 6],
     rest: &'static str,
@@ -47,6 +49,7 @@ const LIGHT: Palette = Palette {
     text: "#171b22",
     muted: "#5f6878",
     critical: "#9f0018",
+    warning: "#a26100",
     ok: "#007f78",
     series: ["#2254a5", "#df740c", "#0fa791", "#691a4e", "#765a00", "#805dfc"],
     rest: "#b9c0ca",
@@ -58,6 +61,7 @@ const DARK: Palette = Palette {
     text: "#e7ebf0",
     muted: "#8b95a5",
     critical: "#fb4650",
+    warning: "#f89e00",
     ok: "#84e5b8",
     series: ["#79b2f3", "#d8671d", "#8efbe6", "#95467f", "#f0c800", "#8154fa"],
     rest: "#3b4454",
@@ -69,23 +73,6 @@ impl Palette {
     }
 }
 
-/// Text inside markup.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // Control characters are no XML.
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// Text cut to about `width` pixels at the size of legends.
 fn cut(text: &str, width: f64) -> String {
     let most = (width / 6.2).max(4.0) as usize;
@@ -93,55 +80,131 @@ fn cut(text: &str, width: f64) -> String {
 }
 
 /// Where a text is anchored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Anchor {
     Start,
     Middle,
     End,
 }
 
+/// How a text is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Face {
+    /// Digits of one width: for numbers.
+    mono: bool,
+    bold: bool,
+}
+
+/// A part of a picture; later ones stand above earlier ones.
+#[derive(Debug, Clone, PartialEq)]
+enum Shape {
+    Text {
+        at: (f64, f64),
+        size: f64,
+        colour: &'static str,
+        anchor: Anchor,
+        face: Face,
+        text: String,
+    },
+    Line {
+        from: (f64, f64),
+        to: (f64, f64),
+        colour: &'static str,
+        dash: Option<(f64, f64)>,
+    },
+    Rect {
+        at: (f64, f64),
+        size: (f64, f64),
+        colour: &'static str,
+        opacity: f64,
+    },
+    /// Lines through points, one a stretch without a gap.
+    Lines {
+        stretches: Vec<Vec<(f64, f64)>>,
+        colour: &'static str,
+        width: f64,
+    },
+    /// A part of a circle, from one angle to another: 0 is right, π is left, upwards between.
+    Arc {
+        centre: (f64, f64),
+        radius: f64,
+        from: f64,
+        to: f64,
+        colour: &'static str,
+        width: f64,
+    },
+}
+
 /// A picture under construction.
 #[derive(Debug)]
 struct Canvas {
-    body: String,
+    shapes: Vec<Shape>,
     palette: Palette,
 }
 
 impl Canvas {
-    fn text(&mut self, (x, y): (f64, f64), size: f64, colour: &str, anchor: Anchor, class: &str, text: &str) {
-        let anchor = match anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
-        };
-        let _ = write!(
-            self.body,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"{colour}\" text-anchor=\"{anchor}\" class=\"{class}\">{}</text>",
-            escape(text)
-        );
+    /// `n` in `class` sets digits of one width, `b` bold.
+    fn text(&mut self, at: (f64, f64), size: f64, colour: &'static str, anchor: Anchor, class: &str, text: &str) {
+        let face = Face { mono: class.contains('n'), bold: class.contains('b') };
+        // Control characters are no XML, and nothing to be seen.
+        let text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.shapes.push(Shape::Text { at, size, colour, anchor, face, text });
     }
 
-    fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, dash: &str) {
-        let _ = write!(
-            self.body,
-            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\"{}/>",
-            from.0,
-            from.1,
-            to.0,
-            to.1,
-            if dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{dash}\"") }
-        );
+    fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &'static str, dash: Option<(f64, f64)>) {
+        self.shapes.push(Shape::Line { from, to, colour, dash });
     }
 
-    fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), colour: &str, opacity: f64) {
-        let _ = write!(
-            self.body,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\" fill-opacity=\"{opacity:.2}\"/>",
-            width.max(0.0),
-            height.max(0.0)
-        );
+    fn rect(&mut self, at: (f64, f64), (width, height): (f64, f64), colour: &'static str, opacity: f64) {
+        self.shapes.push(Shape::Rect { at, size: (width.max(0.0), height.max(0.0)), colour, opacity });
+    }
+
+    /// Lines through points; none among them is a gap.
+    fn lines(&mut self, points: impl Iterator<Item = Option<(f64, f64)>>, colour: &'static str, width: f64) {
+        let mut stretches: Vec<Vec<(f64, f64)>> = Vec::new();
+        let mut open = false;
+        for point in points {
+            match (point, open) {
+                (None, _) => open = false,
+                (Some(point), true) => stretches.last_mut().into_iter().for_each(|s| s.push(point)),
+                (Some(point), false) => {
+                    stretches.push(vec![point]);
+                    open = true;
+                }
+            }
+        }
+        if !stretches.is_empty() {
+            self.shapes.push(Shape::Lines { stretches, colour, width });
+        }
     }
 }
+
+/// A drawn panel.
+#[derive(Debug)]
+pub struct Picture {
+    title: String,
+    style: Style,
+    palette: Palette,
+    shapes: Vec<Shape>,
+}
+
+impl Picture {
+    /// As markup.
+    pub fn svg(&self) -> String {
+        svg::write(self)
+    }
+
+    /// As pixels, `scale` of them a unit.
+    ///
+    /// # Errors
+    /// When there would be more than [`PIXELS_MAX`].
+    pub fn png(&self, scale: f64) -> Result<Vec<u8>, String> {
+        png::paint(self, scale)
+    }
+}
+
+/// Most pixels of a picture: four thousand by three thousand.
+pub const PIXELS_MAX: usize = 12_000_000;
 
 /// The unit of a panel's values, with its decimals.
 fn unit_of(spec: &PanelSpec) -> (String, Option<u32>) {
@@ -158,11 +221,12 @@ fn unit_of(spec: &PanelSpec) -> (String, Option<u32>) {
 const TOP: f64 = 34.0;
 
 /// Draws a panel; none for kinds that are no picture.
-pub fn draw(spec: &PanelSpec, data: &PanelData, range: TimeRange, style: Style) -> Option<String> {
+pub fn draw(spec: &PanelSpec, data: &PanelData, range: TimeRange, style: Style) -> Option<Picture> {
     let palette = if style.dark { DARK } else { LIGHT };
-    let mut canvas = Canvas { body: String::new(), palette };
+    let mut canvas = Canvas { shapes: Vec::new(), palette };
     let (unit, decimals) = unit_of(spec);
     let format = |value: Option<f64>| unit::format(value, &unit, decimals);
+    canvas.text((12.0, 21.0), 13.0, palette.text, Anchor::Start, "b", &cut(&data.title, style.width - 24.0));
     match spec.plugin.kind {
         ChartKind::TimeSeriesChart => chart::lines(&mut canvas, spec, data, range, style, &format),
         ChartKind::HeatMapChart => chart::heatmap(&mut canvas, data, range, style, &format),
@@ -171,19 +235,7 @@ pub fn draw(spec: &PanelSpec, data: &PanelData, range: TimeRange, style: Style) 
         ChartKind::BarChart => number::bars(&mut canvas, spec, data, style, &format),
         ChartKind::Table | ChartKind::LogsTable | ChartKind::TraceTable | ChartKind::Markdown => return None,
     }
-    let Style { width, height, .. } = style;
-    let title = escape(&data.title);
-    Some(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">\
-         <style>text{{font-family:'Inter Variable',Inter,system-ui,sans-serif}}.n{{font-family:'JetBrains Mono Variable','JetBrains Mono',ui-monospace,monospace}}.b{{font-weight:600}}</style>\
-         <rect width=\"{width}\" height=\"{height}\" rx=\"6\" fill=\"{}\" stroke=\"{}\"/>\
-         <text x=\"12\" y=\"21\" font-size=\"13\" class=\"b\" fill=\"{}\">{}</text>{}</svg>",
-        palette.surface,
-        palette.line,
-        palette.text,
-        escape(&cut(&data.title, width - 24.0)),
-        canvas.body
-    ))
+    Some(Picture { title: data.title.clone(), style, palette, shapes: canvas.shapes })
 }
 
 #[cfg(test)]
@@ -211,8 +263,8 @@ mod tests {
                 series: vec![series("a", vec![Some(0.1), Some(0.2), None, Some(0.4), Some(0.3)]), series("b<", vec![Some(0.05); 5])],
             }),
             readings: vec![
-                Reading { name: "a".to_owned(), labels: Default::default(), value: Some(0.3) },
-                Reading { name: "b".to_owned(), labels: Default::default(), value: None },
+                Reading { name: "a".to_owned(), value: Some(0.3), ..Reading::default() },
+                Reading { name: "b".to_owned(), ..Reading::default() },
             ],
             heatmap: Some(Heatmap {
                 start: 0,
@@ -227,7 +279,7 @@ mod tests {
     #[test]
     fn pictures_are_markup_that_any_reader_takes() {
         for kind in [ChartKind::TimeSeriesChart, ChartKind::StatChart, ChartKind::GaugeChart, ChartKind::BarChart, ChartKind::HeatMapChart] {
-            let picture = draw(&spec(kind), &data(), RANGE, Style::default()).expect("a picture");
+            let picture = draw(&spec(kind), &data(), RANGE, Style::default()).expect("a picture").svg();
             assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>"), "{picture}");
             assert!(picture.contains("Latency &lt;p99&gt; &amp; &quot;more&quot;") && !picture.contains("NaN"), "{picture}");
             let (mut open, mut rest) = (0i32, picture.as_str());
@@ -239,12 +291,12 @@ mod tests {
             }
             assert_eq!(open, 0, "{picture}");
         }
-        assert_eq!(draw(&spec(ChartKind::LogsTable), &data(), RANGE, Style::default()), None);
+        assert!(draw(&spec(ChartKind::LogsTable), &data(), RANGE, Style::default()).is_none());
     }
 
     #[test]
     fn a_gap_is_drawn_as_a_gap() {
-        let picture = draw(&spec(ChartKind::TimeSeriesChart), &data(), RANGE, Style { dark: true, ..Style::default() }).expect("a picture");
+        let picture = draw(&spec(ChartKind::TimeSeriesChart), &data(), RANGE, Style { dark: true, ..Style::default() }).expect("a picture").svg();
         // The line with the highest value is drawn last, above the others.
         let path = picture.rsplit("<path d=\"").next().expect("a line").split('"').next().expect("a path");
         assert_eq!((path.matches('M').count(), path.matches('L').count()), (2, 2), "{path}");
@@ -253,9 +305,9 @@ mod tests {
 
     #[test]
     fn nothing_to_show_is_said() {
-        let picture = draw(&spec(ChartKind::TimeSeriesChart), &PanelData::default(), RANGE, Style::default()).expect("a picture");
+        let picture = draw(&spec(ChartKind::TimeSeriesChart), &PanelData::default(), RANGE, Style::default()).expect("a picture").svg();
         assert!(picture.contains("No data in this range"));
-        let picture = draw(&spec(ChartKind::StatChart), &PanelData::default(), RANGE, Style::default()).expect("a picture");
+        let picture = draw(&spec(ChartKind::StatChart), &PanelData::default(), RANGE, Style::default()).expect("a picture").svg();
         assert!(picture.contains("No data in this range"));
     }
 }

@@ -1,12 +1,11 @@
 //! Lines over time, and counts by time and value.
 
-use std::fmt::Write as _;
-
 use skopos_query::TimeRange;
 
 use super::{Anchor, Canvas, Style, TOP, cut};
 use crate::dashboards::data::PanelData;
 use crate::dashboards::document::PanelSpec;
+use crate::dashboards::judge::Tone;
 
 /// Lines with a colour and a place in the legend.
 const COLOURED: usize = 6;
@@ -47,7 +46,7 @@ fn time_axis(canvas: &mut Canvas, range: TimeRange, (left, right): (f64, f64), b
         };
         let text = jiff::Timestamp::from_second(at).map(|t| t.strftime(format).to_string()).unwrap_or_default();
         let muted = canvas.palette.muted;
-        canvas.line((x, TOP), (x, bottom), canvas.palette.line, "");
+        canvas.line((x, TOP), (x, bottom), canvas.palette.line, None);
         canvas.text((x, bottom + 15.0), 11.0, muted, Anchor::Middle, "n", &text);
         at += step;
     }
@@ -98,36 +97,28 @@ pub(super) fn lines(canvas: &mut Canvas, spec: &PanelSpec, data: &PanelData, ran
     let y_of = |v: f64| bottom - (v - low) / (high - low) * (bottom - TOP);
     time_axis(canvas, range, (left, right), bottom);
     for tick in ticks(low, high, ((bottom - TOP) / 36.0).max(1.0)) {
-        canvas.line((left, y_of(tick)), (right, y_of(tick)), palette.line, "");
+        canvas.line((left, y_of(tick)), (right, y_of(tick)), palette.line, None);
         canvas.text((left - 8.0, y_of(tick) + 4.0), 11.0, palette.muted, Anchor::End, "n", &format(Some(tick)));
     }
     let span = (range.end - range.start) as f64;
     for (rank, values) in drawn.iter().enumerate().rev() {
-        let mut path = String::new();
-        let mut pen = false;
-        for (i, value) in values.iter().enumerate() {
-            let Some(value) = value else {
-                pen = false;
-                continue;
-            };
+        let point = |(i, value): (usize, &Option<f64>)| {
             let time = frame.start + frame.step * i64::try_from(i).unwrap_or(0);
             let x = left + (time - range.start) as f64 / span * (right - left);
-            let _ = write!(path, "{}{x:.1} {:.1}", if pen { "L" } else { "M" }, y_of(value.clamp(low, high)));
-            pen = true;
-        }
-        if !path.is_empty() {
-            let _ = write!(
-                canvas.body,
-                "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\" stroke-linejoin=\"round\"/>",
-                palette.series(rank)
-            );
-        }
+            value.map(|v| (x, y_of(v.clamp(low, high))))
+        };
+        canvas.lines(values.iter().enumerate().map(point), palette.series(rank), 1.5);
     }
     for threshold in thresholds.iter().filter(|t| t.value >= low && t.value <= high) {
         let y = y_of(threshold.value);
-        canvas.line((left, y), (right, y), palette.critical, "6 4");
+        let colour = match threshold.color.as_deref().and_then(Tone::of_colour) {
+            Some(Tone::Warning) => palette.warning,
+            Some(Tone::Ok) => palette.ok,
+            _ => palette.critical,
+        };
+        canvas.line((left, y), (right, y), colour, Some((6.0, 4.0)));
         let name = threshold.name.as_deref().unwrap_or("limit");
-        canvas.text((left + 6.0, y - 5.0), 11.0, palette.critical, Anchor::Start, "", &format!("{name} {}", format(Some(threshold.value))));
+        canvas.text((left + 6.0, y - 5.0), 11.0, colour, Anchor::Start, "", &format!("{name} {}", format(Some(threshold.value))));
     }
     legend(canvas, &order, frame, style, bottom + 34.0, format);
 }

@@ -1,11 +1,11 @@
 //! Single numbers: large, between two ends, as bars.
 
 use std::f64::consts::PI;
-use std::fmt::Write as _;
 
-use super::{Anchor, Canvas, Style, TOP, cut};
-use crate::dashboards::data::PanelData;
+use super::{Anchor, Canvas, Palette, Shape, Style, TOP, cut};
+use crate::dashboards::data::{PanelData, Reading};
 use crate::dashboards::document::PanelSpec;
+use crate::dashboards::judge::Tone;
 
 /// Most numbers side by side.
 const STATS_MAX: usize = 6;
@@ -17,11 +17,18 @@ fn nothing(canvas: &mut Canvas, style: Style) {
     canvas.text((style.width / 2.0, style.height / 2.0), 13.0, muted, Anchor::Middle, "", "No data in this range");
 }
 
-/// The name of the highest limit that a value has passed.
-fn passed(spec: &PanelSpec, value: Option<f64>) -> Option<String> {
-    let steps = &spec.plugin.spec.thresholds.as_ref()?.steps;
-    let step = steps.iter().rev().find(|t| value.is_some_and(|v| v >= t.value))?;
-    Some(step.name.clone().unwrap_or_else(|| "over the limit".to_owned()))
+/// What is wrong with a number, with the glyph that says how wrong, and its colour.
+fn wrong(reading: &Reading, palette: Palette) -> Option<(String, &'static str)> {
+    let (glyph, colour) = match reading.tone? {
+        Tone::Critical => ("✕", palette.critical),
+        Tone::Warning => ("▲", palette.warning),
+        Tone::Ok | Tone::Info => return None,
+    };
+    Some((format!("{glyph} {}", reading.says.as_deref().unwrap_or("")).trim_end().to_owned(), colour))
+}
+
+fn shown(reading: &Reading, format: &dyn Fn(Option<f64>) -> String) -> String {
+    reading.text.clone().unwrap_or_else(|| format(reading.value))
 }
 
 pub(super) fn stat(canvas: &mut Canvas, spec: &PanelSpec, data: &PanelData, style: Style, format: &dyn Fn(Option<f64>) -> String) {
@@ -34,11 +41,11 @@ pub(super) fn stat(canvas: &mut Canvas, spec: &PanelSpec, data: &PanelData, styl
     let size = (width / 7.0).min((style.height - TOP) / 3.0).clamp(14.0, 44.0);
     for (i, reading) in data.readings.iter().take(STATS_MAX).enumerate() {
         let middle = width * (i as f64 + 0.5);
-        let over = passed(spec, reading.value);
-        let colour = if over.is_some() { palette.critical } else { palette.text };
+        let over = wrong(reading, palette);
+        let colour = over.as_ref().map_or(palette.text, |(_, colour)| colour);
         let y = TOP + (style.height - TOP) * 0.42;
-        canvas.text((middle, y), size, colour, Anchor::Middle, "n b", &format(reading.value));
-        let below = over.map(|name| format!("✕ {name}")).or_else(|| (count > 1).then(|| cut(&reading.name, width - 16.0)));
+        canvas.text((middle, y), size, colour, Anchor::Middle, "n b", &cut(&shown(reading, format), width * 12.0 / size));
+        let below = over.map(|(words, _)| words).or_else(|| (count > 1).then(|| cut(&reading.name, width - 16.0)));
         if let Some(text) = below {
             canvas.text((middle, y + 18.0), 12.0, if count > 1 { palette.muted } else { colour }, Anchor::Middle, "", &text);
         }
@@ -52,22 +59,13 @@ pub(super) fn stat(canvas: &mut Canvas, spec: &PanelSpec, data: &PanelData, styl
     }
 }
 
-fn spark(canvas: &mut Canvas, values: &[Option<f64>], (left, bottom): (f64, f64), (width, height): (f64, f64), colour: &str) {
+fn spark(canvas: &mut Canvas, values: &[Option<f64>], (left, bottom): (f64, f64), (width, height): (f64, f64), colour: &'static str) {
     let (low, high) = values.iter().flatten().fold((0.0f64, 1e-12f64), |(l, h), v| (l.min(*v), h.max(*v)));
-    let mut path = String::new();
-    let mut pen = false;
-    for (i, value) in values.iter().enumerate() {
-        let Some(value) = value else {
-            pen = false;
-            continue;
-        };
+    let point = |(i, value): (usize, &Option<f64>)| {
         let x = left + i as f64 / (values.len() - 1) as f64 * width;
-        let _ = write!(path, "{}{x:.1} {:.1}", if pen { "L" } else { "M" }, bottom - (value - low) / (high - low) * height);
-        pen = true;
-    }
-    if !path.is_empty() {
-        let _ = write!(canvas.body, "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.3\"/>");
-    }
+        value.map(|v| (x, bottom - (v - low) / (high - low) * height))
+    };
+    canvas.lines(values.iter().enumerate().map(point), colour, 1.3);
 }
 
 /// End of a gauge: as stated, one for shares, hundred for percents, else the largest value or limit.
@@ -97,31 +95,22 @@ pub(super) fn gauge(canvas: &mut Canvas, spec: &PanelSpec, data: &PanelData, sty
     let radius = (width / 2.0 - 18.0).min(style.height - TOP - 44.0).max(16.0);
     for (i, reading) in data.readings.iter().take(STATS_MAX).enumerate() {
         let centre = (width * (i as f64 + 0.5), TOP + 8.0 + radius);
-        let over = passed(spec, reading.value);
+        let over = wrong(reading, palette);
         let share = reading.value.map_or(0.0, |v| (v / end).clamp(0.0, 1.0));
-        let point = |share: f64| {
-            let angle = PI * (1.0 - share);
-            (centre.0 + radius * angle.cos(), centre.1 - radius * angle.sin())
-        };
-        let mut arc = |from: f64, to: f64, colour: &str| {
-            let (a, b) = (point(from), point(to));
-            let _ = write!(
-                canvas.body,
-                "<path d=\"M{:.1} {:.1}A{radius:.1} {radius:.1} 0 0 1 {:.1} {:.1}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"12\"/>",
-                a.0, a.1, b.0, b.1
-            );
+        let mut arc = |from: f64, to: f64, colour: &'static str| {
+            canvas.shapes.push(Shape::Arc { centre, radius, from: PI * (1.0 - from), to: PI * (1.0 - to), colour, width: 12.0 });
         };
         arc(0.0, 1.0, palette.line);
         if share > 0.0 {
-            arc(0.0, share, if over.is_some() { palette.critical } else { palette.ok });
+            arc(0.0, share, over.as_ref().map_or(palette.ok, |(_, colour)| colour));
         }
         let limits: Vec<f64> =
             spec.plugin.spec.thresholds.iter().flat_map(|t| &t.steps).map(|t| t.value / end).filter(|s| (0.0..=1.0).contains(s)).collect();
         for share in limits {
             arc((share - 0.006).max(0.0), (share + 0.006).min(1.0), palette.critical);
         }
-        canvas.text((centre.0, centre.1 - 4.0), (radius / 3.2).clamp(12.0, 34.0), palette.text, Anchor::Middle, "n b", &format(reading.value));
-        let name = over.map(|o| format!("✕ {o}")).unwrap_or_else(|| if count > 1 { cut(&reading.name, width - 16.0) } else { String::new() });
+        canvas.text((centre.0, centre.1 - 4.0), (radius / 3.2).clamp(12.0, 34.0), palette.text, Anchor::Middle, "n b", &shown(reading, format));
+        let name = over.map_or_else(|| if count > 1 { cut(&reading.name, width - 16.0) } else { String::new() }, |(words, _)| words);
         canvas.text((centre.0, centre.1 + 20.0), 12.0, palette.muted, Anchor::Middle, "", &name);
         canvas.text((centre.0 + radius, centre.1 + 20.0), 11.0, palette.muted, Anchor::Middle, "n", &format(Some(end)));
     }
@@ -142,9 +131,9 @@ pub(super) fn bars(canvas: &mut Canvas, spec: &PanelSpec, data: &PanelData, styl
         let y = TOP + 4.0 + i as f64 * 22.0;
         canvas.text((12.0, y + 12.0), 12.0, palette.text, Anchor::Start, "", &cut(&reading.name, name_width - 10.0));
         let length = reading.value.map_or(0.0, |v| (v / most).clamp(0.0, 1.0) * width);
-        let colour = if passed(spec, reading.value).is_some() { palette.critical } else { palette.series(0) };
+        let colour = wrong(reading, palette).map_or_else(|| palette.series(0), |(_, colour)| colour);
         canvas.rect((12.0 + name_width, y + 2.0), (length, 13.0), colour, 1.0);
-        let text = if percentage { reading.value.map_or_else(|| "—".to_owned(), |v| format!("{v:.1}%")) } else { format(reading.value) };
+        let text = if percentage { reading.value.map_or_else(|| "—".to_owned(), |v| format!("{v:.1}%")) } else { self::shown(reading, format) };
         canvas.text((style.width - 12.0, y + 12.0), 12.0, palette.text, Anchor::End, "n", &text);
     }
     if data.readings.len() > shown {
