@@ -24,6 +24,11 @@ describe('units of documents', () => {
     expect(plain(formatted(1500, { unit: 'microseconds' }))).toBe('1.50 ms');
     expect(formatted(0.123, { unit: 'percent-decimal' })).toBe('12.3%');
     expect(formatted(3.14159, { unit: 'decimal', decimalPlaces: 1 })).toBe('3.1');
+    expect(formatted(99.9912, { unit: 'percent', decimalPlaces: 1 })).toBe('100.0%');
+    expect(plain(formatted(2048, { unit: 'kibibytes' }))).toBe('2.10 MB');
+    expect(plain(formatted(174.691525, { unit: 'bytes' }))).toBe('175 B');
+    expect(plain(formatted(42.5, { unit: 'celsius' }))).toBe('42.5 °C');
+    expect(formatted(1_700_000_000_000, { unit: 'datetime' })).toBe('2023-11-14 22:13:20');
     expect(formatted(null, { unit: 'bytes' })).toBe('—');
     expect(unitNamed('packets/sec').unit).toBe('per_second');
   });

@@ -50,6 +50,7 @@ export function formatted(value: number | null | undefined, format: Format | und
   if (format?.unit === 'datetime') return stamp(value, 'utc');
   const suffix = SUFFIXES[format?.unit ?? ''];
   if (suffix !== undefined) return `${format?.decimalPlaces === undefined ? count(value) : value.toFixed(format.decimalPlaces)}${suffix}`;
+  if (format?.decimalPlaces !== undefined && (unit === 'percent' || unit === 'ratio')) return `${(value * factor * (unit === 'ratio' ? 100 : 1)).toFixed(format.decimalPlaces)}%`;
   if (format?.decimalPlaces !== undefined && (unit === 'none' || unit === 'count')) return (value * factor).toFixed(format.decimalPlaces);
   return withUnit(value * factor, unit);
 }

@@ -56,12 +56,12 @@ function Rules() {
           {data.groups.map((g) => (
             <section className="panel group" key={g.file + g.name}>
               <header>{g.name} <span className="sub">{g.file} · every {seconds(g.interval_seconds)} · {g.last_evaluation ? `evaluated ${clock(millis(g.last_evaluation), zone)} ${zoneName(zone)} in ${seconds(g.evaluation_seconds)}` : 'not evaluated yet'}</span></header>
-              <table className="dense">
+              <table className="dense rule-list">
                 <tbody>{g.rules.map((r) => (
                   <tr key={r.name + r.expr}>
                     <td><Status state={r.health === 'err' ? 'critical' : r.state === 'firing' ? 'critical' : r.state === 'pending' ? 'info' : r.health === 'ok' ? 'ok' : 'unknown'}>{r.health === 'err' ? 'failing' : (r.state ?? r.health)}</Status></td>
                     <td><strong>{r.name}</strong>{r.contract.length ? <div className="t-warn">▲ lacks {r.contract.join(', ')}</div> : null}{r.error ? <div className="t-crit">{r.error}</div> : null}</td>
-                    <td><Link to="/explore/metrics" search={{ expr: r.expr }} className="mono expr">{r.expr}</Link></td>
+                    <td className="e"><Link to="/explore/metrics" search={{ expr: r.expr }} className="mono expr">{r.expr}</Link></td>
                     <td className="num nowrap">{r.for_seconds ? `for ${seconds(r.for_seconds)}` : ''}</td>
                     <td className="nowrap">{r.kind === 'alerting' ? <Link to="/rules/edit" search={toSearch(fromRule(r, g.interval_seconds))} aria-label={`Edit a copy of ${r.name}`}>Edit a copy</Link> : null}</td>
                   </tr>

@@ -25,6 +25,8 @@ static FACES: LazyLock<Vec<ttf_parser::Face<'static>>> = LazyLock::new(|| FONTS.
 
 /// Steps of a quarter circle where lines end and meet.
 const ROUND_STEPS: usize = 4;
+/// Sine of the angle up to which a line goes straight on.
+const STRAIGHT: f64 = 0.1;
 /// Length of the straight pieces that an arc is made of.
 const ARC_PIECE: f64 = 2.0;
 
@@ -94,12 +96,22 @@ impl Pixels {
             outlines.push(vec![(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy), (x0 - dx, y0 - dy)]);
         }
         let steps = ROUND_STEPS * 4;
-        for (x, y) in points {
-            let round = |i: usize| {
-                let angle = 2.0 * PI * i as f64 / steps as f64;
-                (x + half * angle.cos(), y + half * angle.sin())
+        for (i, (x, y)) in points.iter().enumerate() {
+            // Where it goes straight on, the outlines of both sides meet without a gap.
+            let turns = match (i.checked_sub(1).map(|b| points[b]), points.get(i + 1)) {
+                (Some(before), Some(after)) => {
+                    let (a, b) = ((x - before.0, y - before.1), (after.0 - x, after.1 - y));
+                    (a.0 * b.1 - a.1 * b.0).abs() > STRAIGHT * a.0.hypot(a.1) * b.0.hypot(b.1) || a.0 * b.0 + a.1 * b.1 < 0.0
+                }
+                _ => true,
             };
-            outlines.push((0..steps).map(round).collect());
+            if turns {
+                let round = |i: usize| {
+                    let angle = 2.0 * PI * i as f64 / steps as f64;
+                    (x + half * angle.cos(), y + half * angle.sin())
+                };
+                outlines.push((0..steps).map(round).collect());
+            }
         }
         self.fill(&outlines, colour, 1.0);
     }
@@ -286,10 +298,15 @@ fn encode(pixels: &Pixels) -> std::io::Result<Vec<u8>> {
     header.extend([8, 6, 0, 0, 0]);
     chunk(&mut out, *b"IHDR", &header);
     let mut packed = ZlibEncoder::new(Vec::new(), Compression::new(6));
+    let mut above = vec![0; pixels.width * 4];
+    let mut line = Vec::with_capacity(pixels.width * 4 + 1);
     for row in pixels.bytes.chunks_exact(pixels.width * 4) {
-        // No filter: areas of one colour pack well as they are.
-        packed.write_all(&[0])?;
-        packed.write_all(row)?;
+        // Filter 2, what is different from the row above: in most places nothing.
+        line.clear();
+        line.push(2);
+        line.extend(row.iter().zip(&above).map(|(now, above)| now.wrapping_sub(*above)));
+        packed.write_all(&line)?;
+        above.copy_from_slice(row);
     }
     chunk(&mut out, *b"IDAT", &packed.finish()?);
     chunk(&mut out, *b"IEND", &[]);
@@ -339,7 +356,14 @@ mod tests {
         }
         let mut raw = Vec::new();
         flate2::read::ZlibDecoder::new(packed.as_slice()).read_to_end(&mut raw).expect("zlib");
-        let bytes = raw.chunks_exact(size.0 * 4 + 1).flat_map(|row| row[1..].to_vec()).collect();
+        let mut bytes: Vec<u8> = Vec::new();
+        for row in raw.chunks_exact(size.0 * 4 + 1) {
+            assert_eq!(row[0], 2, "the filter");
+            let above = bytes.len().checked_sub(size.0 * 4);
+            for (i, difference) in row[1..].iter().enumerate() {
+                bytes.push(difference.wrapping_add(above.map_or(0, |at| bytes[at + i])));
+            }
+        }
         (size.0, size.1, bytes)
     }
 
