@@ -1,3 +1,4 @@
+import { mixed } from '../src/charts/mixed';
 import { describe, expect, it } from 'vitest';
 import type { SpanRow } from '../src/api/types';
 import { quote, terms, withoutTerm, withTerm } from '../src/lib/filter';
@@ -123,5 +124,12 @@ describe('runbook', () => {
   it('keeps steps where they stood', () => {
     expect(parts({ html: '<p>a</p>\n<div data-step="one"></div>\n<p>b</p>', steps: ['one', 'two'] })).toEqual(['<p>a</p>\n', { step: 'one' }, '\n<p>b</p>', { step: 'two' }]);
     expect(parts({ html: '', steps: [] })).toEqual([]);
+  });
+});
+
+describe('colours over a surface', () => {
+  it('are mixed, short forms too', () => {
+    expect(mixed('#2254a5', '#fff', 0.28)).toBe('rgb(193,207,230)');
+    expect(mixed('#79b2f3', '#11151c', 0.5)).toBe('rgb(69,100,136)');
   });
 });

@@ -11,6 +11,7 @@ import { usePreferences, useRange } from '../app/context';
 import { withUnit, type Unit } from '../lib/format';
 import { clock, millis, stamp, zoneName, type Zone } from '../lib/time';
 import { css, drawBands, drawMarks, pointAt, type Band, type ChartPoint, type Threshold } from './draw';
+import { mixed } from './mixed';
 
 export type { Band, ChartPoint, Threshold } from './draw';
 
@@ -72,13 +73,6 @@ const LEGEND: Record<string, [string, (values: number[]) => number | undefined]>
   mean: ['mean', (v) => (v.length ? v.reduce((a, b) => a + b, 0) / v.length : undefined)], sum: ['sum', (v) => (v.length ? v.reduce((a, b) => a + b, 0) : undefined)],
   min: ['min', (v) => (v.length ? Math.min(...v) : undefined)], max: ['max', (v) => (v.length ? Math.max(...v) : undefined)],
 };
-
-/** A colour as it looks over a surface, without letting shine through what is below. */
-function mixed(colour: string, surface: string, share: number): string {
-  const channels = (hex: string) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  const [a, b] = [channels(colour), channels(surface)];
-  return `rgb(${a.map((v, i) => Math.round(v * share + b[i]! * (1 - share))).join(',')})`;
-}
 
 /** A moment on the axis: with its date where days pass, alone where a day begins. */
 function axisTime(ms: number, before: number | undefined, after: number | undefined, bounds: { from: number; to: number }, zone: Zone): string {

@@ -96,7 +96,7 @@ function Body({ data, spec, title, height, actions, markers, bands }: { data: Pa
     case 'TimeSeriesChart':
       return frame ? (
         <TimeChart title={title} unit={unit} frame={frame} height={Math.max(90, height - around)} stack={chart.visual?.stack !== undefined} bars={chart.visual?.display === 'bar'} {...(chart.legend?.values?.length ? { legendValues: chart.legend.values } : {})} thresholds={thresholds} markers={markers} bands={bands} legend={chart.legend?.position !== 'none'}
-          {...(data.notes.length ? { sub: `▲ ${data.notes[0]}` } : {})} {...(chart.yAxis?.max !== undefined ? { max: chart.yAxis.max * factor } : unit === 'ratio' ? { max: 0.01 } : {})} actions={actions} />
+          {...(chart.yAxis?.max !== undefined ? { max: chart.yAxis.max * factor } : unit === 'ratio' ? { max: 0.01 } : {})} actions={<>{data.notes.length ? <span className="t-warn" title={data.notes.join('\n')} aria-label={data.notes.join('; ')} role="note">▲ {data.notes.length}</span> : null}{actions}</>} />
       ) : null;
     case 'HeatMapChart': return <Heatmap data={data.heatmap!} title={title} height={Math.max(90, height - AROUND)} format={bound} actions={actions} />;
     case 'StatChart': return <Frame {...frameProps}><Stat data={data} spec={chart} /></Frame>;
