@@ -43,9 +43,14 @@ pub struct Cache {
     starts: Mutex<Starts>,
 }
 
-/// When each series' counter was started, by the series' number: Unix milliseconds, 0 for those that never said so.
+/// When each series' counter was started, by the series' number.
 #[derive(Default)]
-pub(crate) struct Starts(Vec<i64>);
+pub(crate) struct Starts {
+    /// Unix milliseconds, 0 for those that never said so.
+    stored: Vec<i64>,
+    /// Time of the newest sample with a start, Unix milliseconds.
+    newest: Vec<i64>,
+}
 
 impl Starts {
     /// Highest number of a series remembered; further ones say their start with each request.
@@ -54,7 +59,26 @@ impl Starts {
     /// Whether the series is known to have been started then.
     #[inline]
     pub(crate) fn known(&self, id: SeriesId, start: i64) -> bool {
-        self.0.get(id.0 as usize).is_some_and(|known| *known == start)
+        self.stored.get(id.0 as usize).is_some_and(|known| *known == start)
+    }
+
+    /// Whether a sample with this start says something new. A start that moves on with each sample, and is before the
+    /// sample before, tells of no restart: some senders give the start of a window they look back on.
+    #[inline]
+    pub(crate) fn is_news(&mut self, id: SeriesId, timestamp: i64, start: i64) -> bool {
+        let at = id.0 as usize;
+        if at >= Self::SERIES_MAX {
+            return true;
+        }
+        if self.newest.len() <= at {
+            self.newest.resize(at + 1, i64::MIN);
+        }
+        let before = self.newest[at];
+        self.newest[at] = before.max(timestamp);
+        match self.stored.get(at).copied() {
+            None | Some(0) => true,
+            Some(known) => known != start && start > before,
+        }
     }
 }
 
@@ -102,10 +126,10 @@ impl Cache {
             if place >= Starts::SERIES_MAX {
                 continue;
             }
-            if known.0.len() <= place {
-                known.0.resize(place + 1, 0);
+            if known.stored.len() <= place {
+                known.stored.resize(place + 1, 0);
             }
-            known.0[place] = *start;
+            known.stored[place] = *start;
         }
     }
 

@@ -110,6 +110,21 @@ pub trait Queryable: Send + Sync {
     /// context's statistics and stops at its limits, before they fill the memory.
     fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError>;
 
+    /// The same series, handed out in batches of some tens, in any order: what folds them into groups need not have
+    /// all of them in memory at once. Who cannot do so, or not for these series, calls `each` never and returns
+    /// them all.
+    ///
+    /// # Errors
+    /// As [`Self::select`], and with what `each` returns, which also ends it.
+    fn select_batches(
+        &self,
+        select: &Select<'_>,
+        ctx: &QueryContext,
+        _each: &mut dyn FnMut(Vec<Series>) -> Result<(), QueryError>,
+    ) -> Result<Option<Vec<Series>>, QueryError> {
+        self.select(select, ctx).map(Some)
+    }
+
     /// Label sets with a sample in range that match any of the matcher lists (all series when there is none).
     fn series(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, limit: usize, ctx: &QueryContext) -> Result<Vec<Arc<Labels>>, QueryError>;
 

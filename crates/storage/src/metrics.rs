@@ -19,8 +19,10 @@ mod decimal;
 mod generation;
 mod pack;
 mod samples;
+mod staging;
 
 mod cache;
+mod columns;
 mod files;
 mod histograms;
 mod reader;
@@ -43,7 +45,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use skopos_model::labels::METRIC_NAME;
 use skopos_model::{MetricMetadata, SampleBatch, TimeSeries};
 
@@ -58,6 +60,7 @@ use generation::{Appended, Generation};
 use order::{By, Order};
 use registry::Registry;
 use resolver::{RawCache, Resolver, find_or_add};
+use staging::{STAGED_MAX, Staging};
 use starts::Starts;
 
 pub(crate) use histograms::HistogramsScan;
@@ -77,6 +80,8 @@ const FAMILIES_MAX: usize = 200_000;
 /// What changes together: every sample is in exactly one of the places.
 #[derive(Debug, Default)]
 struct State {
+    /// Samples that belong to the open head and are not sorted into it yet.
+    staged: Staging,
     open: Generation,
     sealed: Option<Arc<Generation>>,
     /// Files of all base tables, in order of their WAL sequence.
@@ -184,15 +189,19 @@ impl MetricsTable {
             let registry = self.registry.read();
             let next = registry.next();
             let appeared = |id: u32| self.admission.appeared(id, || registry.code_of(METRIC_NAME, id).0);
-            let State { open, newest, .. } = &mut *state;
-            open.begin(seq, now);
-            newest.resize(newest.len().max(next as usize), i64::MIN);
+            state.open.begin(seq, now);
+            let entries = state.newest.len().max(next as usize);
+            state.newest.resize(entries, i64::MIN);
             for (series, times, values) in batch.runs() {
                 // A number this process has not given means nothing.
-                if let Some(newest) = newest.get_mut(series.0 as usize) {
-                    open.append(series, (times, values), newest, self.window, &appeared, &mut appended);
+                if series.0 < next {
+                    state.staged.push(series, times, values);
                 }
             }
+            if state.staged.len() >= STAGED_MAX {
+                self.sort_in(&mut state, &registry);
+            }
+            let State { open, newest, .. } = &mut *state;
             for (series, time, histogram) in batch.histograms {
                 if let Some(newest) = newest.get_mut(series.0 as usize) {
                     open.append_histogram((series, time, histogram), newest, self.window, &appeared, &mut appended);
@@ -213,6 +222,32 @@ impl MetricsTable {
             self.append_metadata(open, batch.metadata, seq);
         }
         self.count(appended);
+    }
+
+    /// Sorts what was put aside into the open head.
+    fn sort_in(&self, state: &mut State, registry: &Registry) {
+        let mut appended = Appended::default();
+        let appeared = |id: u32| self.admission.appeared(id, || registry.code_of(METRIC_NAME, id).0);
+        let State { staged, open, newest, .. } = state;
+        staged.drain(|series, times, values| {
+            // There is an entry for each: it was made before the samples were put aside.
+            if let Some(newest) = newest.get_mut(series.0 as usize) {
+                open.append(series, (times, values), newest, self.window, &appeared, &mut appended);
+            }
+        });
+        self.count(appended);
+    }
+
+    /// What is visible, with all that was acknowledged sorted in.
+    fn settled(&self) -> RwLockReadGuard<'_, State> {
+        let state = self.state.read();
+        if state.staged.is_empty() {
+            return state;
+        }
+        drop(state);
+        let mut state = self.state.write();
+        self.sort_in(&mut state, &self.registry.read());
+        RwLockWriteGuard::downgrade(state)
     }
 
     /// Puts samples of labelled series into the head; new series over the limit on active series are left out.
@@ -266,6 +301,7 @@ impl MetricsTable {
 
     /// Figures for the store's own metrics.
     pub(crate) fn stats(&self) -> MetricsStats {
+        drop(self.settled());
         let (series, active) = {
             let registry = self.registry.read();
             (registry.len(), self.admission.active(registry.next()))
@@ -394,8 +430,8 @@ impl Table for MetricsTable {
         let state = self.state.read();
         let open = &state.open;
         HeadSize {
-            rows: open.rows(),
-            bytes: open.bytes + state.sealed.as_ref().map_or(0, |s| s.bytes),
+            rows: open.rows() + state.staged.len(),
+            bytes: open.bytes + state.staged.memory() + state.sealed.as_ref().map_or(0, |s| s.bytes),
             since: if open.touched { open.since } else { 0 },
         }
     }
@@ -406,6 +442,7 @@ impl Table for MetricsTable {
         if !state.open.touched || state.sealed.is_some() {
             return None;
         }
+        self.sort_in(&mut state, &self.registry.read());
         let open = std::mem::take(&mut state.open);
         let sealed = Sealed { seq_max: open.seq_max, rows: open.rows() };
         state.sealed = Some(Arc::new(open));

@@ -222,7 +222,7 @@ impl Decoder<'_, '_> {
     #[inline]
     fn start(&mut self, id: SeriesId, timestamp: i64, start_nanos: u64) {
         let start = (start_nanos / 1_000_000) as i64;
-        if start != 0 && start <= timestamp && !self.starts.known(id, start) {
+        if start != 0 && start <= timestamp && self.starts.is_news(id, timestamp, start) {
             self.batch.starts.push((id, timestamp, start));
         }
     }

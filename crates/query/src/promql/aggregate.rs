@@ -1,5 +1,6 @@
 //! Aggregations. Those that need one value at a time read rows as they are computed and never hold them all.
 
+mod batched;
 mod native;
 
 use std::collections::{HashMap, HashSet};
@@ -68,6 +69,9 @@ pub(crate) fn eval(ev: &mut Evaluator<'_>, expr: &Expr, a: &Aggregate, steps: St
             }
         }
         (op, None) => {
+            if let Some(done) = batched::eval(ev, a, &pick, steps)? {
+                return Ok(done);
+            }
             let vector = ev.vector(&a.expr, steps)?;
             stream(ev, vector, op, &pick, &a.expr)
         }
@@ -107,15 +111,21 @@ struct Cells {
 
 impl Cells {
     fn new(op: AggregateOp, groups: usize, width: usize) -> Self {
+        let mut cells = Self { op, width, value: Vec::new(), second: Vec::new(), count: Vec::new() };
+        cells.grow(groups);
+        cells
+    }
+
+    /// Makes room for so many groups.
+    fn grow(&mut self, groups: usize) {
         use AggregateOp::{Avg, Stddev, Stdvar, Sum};
-        let n = groups * width;
-        let with = |wanted: bool| if wanted { vec![0.0; n] } else { Vec::new() };
-        Self {
-            op,
-            width,
-            value: vec![ABSENT; n],
-            second: with(matches!(op, Sum | Avg | Stddev | Stdvar)),
-            count: with(matches!(op, Avg | Stddev | Stdvar)),
+        let n = groups * self.width;
+        self.value.resize(n, ABSENT);
+        if matches!(self.op, Sum | Avg | Stddev | Stdvar) {
+            self.second.resize(n, 0.0);
+        }
+        if matches!(self.op, Avg | Stddev | Stdvar) {
+            self.count.resize(n, 0.0);
         }
     }
 

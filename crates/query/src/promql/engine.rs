@@ -77,7 +77,7 @@ impl Engine {
     /// See [`QueryError`].
     pub fn instant(&self, source: &dyn Queryable, expr: &Expr, time_ms: i64, ctx: &QueryContext) -> Result<QueryOutput, QueryError> {
         let steps = Steps::one(time_ms);
-        let mut ev = Evaluator::new(source, ctx, &self.options, steps, false);
+        let mut ev = Evaluator::new(source, expr, ctx, &self.options, steps, false);
         let value = match ev.eval(expr, steps)? {
             Val::Scalar(v) => Value::Scalar { time: time_ms, value: v[0] },
             Val::Text(text) => Value::Text { time: time_ms, text },
@@ -109,7 +109,7 @@ impl Engine {
         ctx: &QueryContext,
     ) -> Result<QueryOutput, QueryError> {
         let steps = range_steps(expr, start_ms, end_ms, step_ms, ctx)?;
-        let mut ev = Evaluator::new(source, ctx, &self.options, steps, true);
+        let mut ev = Evaluator::new(source, expr, ctx, &self.options, steps, true);
         run(&mut ev, expr, steps)
     }
 
@@ -128,7 +128,7 @@ impl Engine {
         ctx: &QueryContext,
     ) -> Result<(QueryOutput, Vec<Stage>), QueryError> {
         let steps = range_steps(expr, start_ms, end_ms, step_ms, ctx)?;
-        let mut ev = Evaluator::new(source, ctx, &self.options, steps, true);
+        let mut ev = Evaluator::new(source, expr, ctx, &self.options, steps, true);
         ev.trace = Some(Vec::new());
         let output = run(&mut ev, expr, steps)?;
         Ok((output, ev.trace.unwrap_or_default()))

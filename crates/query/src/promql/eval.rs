@@ -11,10 +11,10 @@ use super::duration::{Duration, QueryTimes};
 use super::engine::EngineOptions;
 use super::functions::Body;
 use super::histogram::multiplied;
-use super::latest::{LatestRows, SmoothedRows, Wanted};
+use super::latest::{Latest, LatestRows, SmoothedRows, Wanted};
 use super::notes::Notes;
 use super::vector::{Grid, HistogramRow, Key, Matrix, Name, Rows, Steps, Vector, is_absent, step_index};
-use super::window::{WindowFn, WindowRows};
+use super::window::{Plan, Plans, WindowFn, WindowRows};
 use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::metrics::{Matcher, Queryable, Select, Series};
@@ -53,12 +53,33 @@ pub(crate) struct Evaluator<'a> {
     /// What was evaluated so far on this level, when that is to be explained.
     pub(crate) trace: Option<Vec<Stage>>,
     fetched: Vec<Fetched>,
+    /// Matchers that stand in the query more than once: their series are read once and kept.
+    repeated: Vec<Vec<Matcher>>,
+    /// Some of the series of a selector, in place of all: see [`super::aggregate`].
+    batch: Option<Batch>,
+}
+
+/// Some of the series of a selector, and the plans that hold for all batches of them.
+struct Batch {
+    series: Rc<Vec<Series>>,
+    windows: Plans<Plan>,
+    latest: Plans<Latest>,
 }
 
 type Evaluated<T> = Result<T, QueryError>;
 
 impl<'a> Evaluator<'a> {
-    pub(crate) fn new(source: &'a dyn Queryable, ctx: &'a QueryContext, options: &'a EngineOptions, steps: Steps, range_query: bool) -> Self {
+    pub(crate) fn new(
+        source: &'a dyn Queryable,
+        expr: &Expr,
+        ctx: &'a QueryContext,
+        options: &'a EngineOptions,
+        steps: Steps,
+        range_query: bool,
+    ) -> Self {
+        let selectors = expr.selectors();
+        let again = |(i, s): &(usize, &&Selector)| selectors[..*i].iter().any(|before| before.matchers == s.matchers);
+        let repeated = selectors.iter().enumerate().filter(again).map(|(_, s)| s.matchers.clone()).collect();
         let (start, end) = (steps.start, steps.end());
         let times =
             QueryTimes { step: if range_query { super::window::seconds(steps.step) } else { 0.0 }, range: super::window::seconds(end - start) };
@@ -74,6 +95,8 @@ impl<'a> Evaluator<'a> {
             tally: Tally::new(steps, ctx.detailed),
             trace: None,
             fetched: Vec::new(),
+            repeated,
+            batch: None,
         }
     }
 
@@ -243,8 +266,8 @@ impl<'a> Evaluator<'a> {
         Ok(ms)
     }
 
-    /// Samples of `(first - back, last]`, read once for each selector of the query.
-    fn fetch(&mut self, selector: &Selector, moments: &[i64], back: i64) -> Evaluated<Rc<Vec<Series>>> {
+    /// First and last time of the samples that a selector needs at these moments, reaching `back` milliseconds.
+    fn reach(&self, selector: &Selector, moments: &[i64], back: i64) -> (i64, i64) {
         // Beyond its window an extended selector looks as far as any other looks back.
         let lookback = self.options.lookback_ms();
         let (back, ahead) = match selector.sampling {
@@ -253,21 +276,72 @@ impl<'a> Evaluator<'a> {
             Sampling::Smoothed => (back.saturating_add(lookback), lookback),
         };
         let first = moments.iter().copied().min().unwrap_or(0);
-        let start = first.saturating_sub(back).saturating_add(1);
-        let end = moments.iter().copied().max().unwrap_or(0).saturating_add(ahead);
+        let last = moments.iter().copied().max().unwrap_or(0);
+        (first.saturating_sub(back).saturating_add(1), last.saturating_add(ahead))
+    }
+
+    /// Samples of `(first - back, last]`, read once for each selector of the query.
+    fn fetch(&mut self, selector: &Selector, moments: &[i64], back: i64) -> Evaluated<Rc<Vec<Series>>> {
+        if let Some(batch) = &self.batch {
+            return Ok(Rc::clone(&batch.series));
+        }
+        let (start, end) = self.reach(selector, moments, back);
         if let Some(hit) = self.fetched.iter().find(|f| f.start <= start && f.end >= end && f.matchers == selector.matchers) {
             return Ok(Rc::clone(&hit.series));
         }
         let select = Select { matchers: &selector.matchers, start, end, grouping: None };
         let begun = self.ctx.elapsed();
         let series = self.source.select(&select, self.ctx)?;
-        let histograms = series.iter().flat_map(|s| &s.histograms).map(|(_, h)| super::cost::weight(h));
-        let samples = series.iter().map(|s| s.values.len() as u64).chain(histograms).sum();
-        self.tally.read(samples, self.ctx.elapsed().saturating_sub(begun));
+        self.tally.read(samples_of(&series), self.ctx.elapsed().saturating_sub(begun));
         self.ctx.check()?;
+        Ok(self.keep(&select, series))
+    }
+
+    /// Keeps what was read for the query's other selectors of the same matchers.
+    fn keep(&mut self, select: &Select<'_>, series: Vec<Series>) -> Rc<Vec<Series>> {
         let series = Rc::new(series);
-        self.fetched.push(Fetched { matchers: selector.matchers.clone(), start, end, series: Rc::clone(&series) });
-        Ok(series)
+        self.fetched.push(Fetched { matchers: select.matchers.to_vec(), start: select.start, end: select.end, series: Rc::clone(&series) });
+        series
+    }
+
+    /// Evaluates `expr`, which looks at the series of `selector` one by one, batch by batch of them. `false`: it has
+    /// to be evaluated as a whole, and nothing was lost by asking.
+    pub(crate) fn batches(
+        &mut self,
+        (expr, selector, range): (&Expr, &Selector, Option<&Duration>),
+        steps: Steps,
+        each: &mut dyn FnMut(&mut Self, Vector) -> Evaluated<()>,
+    ) -> Evaluated<bool> {
+        // Stages are explained one after the other.
+        if self.trace.is_some() || self.batch.is_some() || self.repeated.contains(&selector.matchers) {
+            return Ok(false);
+        }
+        let moments = self.moments(&selector.shift, steps)?;
+        let back = range.map_or(Ok(self.options.lookback_ms()), |r| self.positive_ms(r))?;
+        let (start, end) = self.reach(selector, &moments, back);
+        let select = Select { matchers: &selector.matchers, start, end, grouping: None };
+        let (source, ctx) = (self.source, self.ctx);
+        let begun = ctx.elapsed();
+        let mut evaluating = std::time::Duration::ZERO;
+        let (windows, latest) = (Plans::new(steps.count), Plans::new(steps.count));
+        let mut most = 0;
+        let whole = source.select_batches(&select, ctx, &mut |series| {
+            let from = ctx.elapsed();
+            most = most.max(samples_of(&series));
+            self.batch = Some(Batch { series: Rc::new(series), windows: windows.clone(), latest: latest.clone() });
+            let done = self.vector(expr, steps).and_then(|vector| each(self, vector));
+            self.batch = None;
+            evaluating += ctx.elapsed().saturating_sub(from);
+            done
+        })?;
+        let samples = whole.as_deref().map_or(most, samples_of);
+        self.tally.read(samples, ctx.elapsed().saturating_sub(begun).saturating_sub(evaluating));
+        ctx.check()?;
+        let is_done = whole.is_none();
+        if let Some(series) = whole {
+            self.keep(&select, series);
+        }
+        Ok(is_done)
     }
 
     /// An instant vector selector: what is wanted of its samples.
@@ -286,7 +360,8 @@ impl<'a> Evaluator<'a> {
             let rows = SmoothedRows::new(series, moments, lookback, self.notes.clone(), expr.into());
             return Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width, unique: true });
         }
-        let rows = LatestRows::new(series, moments, lookback, wanted, steps, self.tally.clone());
+        let plans = self.batch.as_ref().map(|b| b.latest.clone());
+        let rows = LatestRows::new(series, moments, lookback, wanted, steps, self.tally.clone()).planned(plans);
         Ok(Vector { keys, rows: Rows::Lazy(Box::new(rows)), width, unique: true })
     }
 
@@ -436,6 +511,7 @@ impl<'a> Evaluator<'a> {
                 let rows = WindowRows::new(matrix, steps, scalars, function, self.notes.clone(), &c.args[0])
                     .mixed(mixed)
                     .started(started)
+                    .planned(self.batch.as_ref().map(|b| b.windows.clone()))
                     .counted(&self.tally);
                 let rows = Rows::Lazy(Box::new(rows));
                 Ok(Val::Vector(Vector { keys, rows, width: steps.count, unique: keeps_name }))
@@ -443,6 +519,12 @@ impl<'a> Evaluator<'a> {
             Body::Special(eval) => eval(self, expr, c, steps),
         }
     }
+}
+
+/// How many samples these are.
+fn samples_of(series: &[Series]) -> u64 {
+    let histograms = series.iter().flat_map(|s| &s.histograms).map(|(_, h)| super::cost::weight(h));
+    series.iter().map(|s| s.values.len() as u64).chain(histograms).sum()
 }
 
 /// What computes a function, given what its windows may take from outside.

@@ -34,14 +34,21 @@ pub(crate) struct LatestRows {
 }
 
 /// Index of each step's most recent sample ([`u32::MAX`]: none), and how many there are.
-struct Latest {
+pub(crate) struct Latest {
     indexes: Vec<u32>,
     found: u64,
 }
 
 impl LatestRows {
     pub(crate) fn new(series: Rc<Vec<Series>>, ends: Vec<i64>, lookback: i64, wanted: Wanted, steps: Steps, tally: Tally) -> Self {
-        Self { series, ends, lookback, wanted, steps, tally, plans: Plans::default() }
+        let plans = Plans::new(ends.len());
+        Self { series, ends, lookback, wanted, steps, tally, plans }
+    }
+
+    /// With plans that others made and will use.
+    pub(crate) fn planned(mut self, plans: Option<Plans<Latest>>) -> Self {
+        self.plans = plans.unwrap_or(self.plans);
+        self
     }
 
     fn floats(&mut self, index: usize, out: &mut [f64]) {

@@ -1,6 +1,6 @@
 //! Which samples belong to which step: worked out once for each distinct vector of timestamps, by index.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,8 +11,12 @@ use super::notes::{Notes, Place, Spot};
 use super::vector::{ABSENT, HistogramRow, Matrix, RowSource, Steps, is_absent};
 use crate::metrics::Series;
 
-/// Plans kept at once. Targets scraped at their own moments have a vector of timestamps each.
-const PLANS_MAX: usize = 1024;
+/// Steps of all plans kept at once, of about 50 bytes each. Targets scraped at their own moments have a vector of
+/// timestamps each.
+const PLANNED_STEPS_MAX: usize = 1 << 19;
+
+/// Plans kept at once whatever their steps, and at most.
+const PLANS: std::ops::RangeInclusive<usize> = 16..=1 << 14;
 
 /// Sample windows of one vector of timestamps.
 #[derive(Debug)]
@@ -110,31 +114,43 @@ impl Plan {
     }
 }
 
-/// Plans by vector of timestamps. The address identifies it: the caller keeps the series alive meanwhile.
-pub(crate) struct Plans<P> {
-    by_address: HashMap<usize, Rc<P>>,
+/// Plans by vector of timestamps, which its address identifies: it is kept alive with its plan. A clone is the same.
+pub(crate) struct Plans<P>(Rc<RefCell<Known<P>>>);
+
+struct Known<P> {
+    plans_max: usize,
+    by_address: HashMap<usize, (Arc<[i64]>, Rc<P>)>,
     last: Option<(usize, Rc<P>)>,
 }
 
-impl<P> Default for Plans<P> {
-    fn default() -> Self {
-        Self { by_address: HashMap::new(), last: None }
+impl<P> Clone for Plans<P> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
     }
 }
 
 impl<P> Plans<P> {
-    pub(crate) fn get(&mut self, times: &Arc<[i64]>, make: impl FnOnce(&[i64]) -> P) -> Rc<P> {
+    /// For plans of so many steps each.
+    pub(crate) fn new(steps: usize) -> Self {
+        let plans_max = (PLANNED_STEPS_MAX / steps.max(1)).clamp(*PLANS.start(), *PLANS.end());
+        Self(Rc::new(RefCell::new(Known { plans_max, by_address: HashMap::new(), last: None })))
+    }
+
+    pub(crate) fn get(&self, times: &Arc<[i64]>, make: impl FnOnce(&[i64]) -> P) -> Rc<P> {
+        let mut known = self.0.borrow_mut();
+        let Known { plans_max, by_address, last } = &mut *known;
         let address = times.as_ptr().addr();
-        if let Some((last, plan)) = &self.last
+        if let Some((last, plan)) = last
             && *last == address
         {
             return Rc::clone(plan);
         }
-        if self.by_address.len() >= PLANS_MAX && !self.by_address.contains_key(&address) {
-            self.by_address.clear();
+        if by_address.len() >= *plans_max && !by_address.contains_key(&address) {
+            by_address.clear();
         }
-        let plan = Rc::clone(self.by_address.entry(address).or_insert_with(|| Rc::new(make(times))));
-        self.last = Some((address, Rc::clone(&plan)));
+        let (_, plan) = by_address.entry(address).or_insert_with(|| (Arc::clone(times), Rc::new(make(times))));
+        let plan = Rc::clone(plan);
+        *last = Some((address, Rc::clone(&plan)));
         plan
     }
 }
@@ -196,7 +212,8 @@ pub(crate) struct WindowRows {
 
 impl WindowRows {
     pub(crate) fn new(matrix: Matrix, steps: Steps, scalars: Vec<Vec<f64>>, function: WindowFn, notes: Notes, place: impl Into<Place>) -> Self {
-        Self { matrix, steps, scalars, function, mixed: None, started: None, notes, place: place.into(), tally: None, plans: Plans::default() }
+        let plans = Plans::new(steps.count);
+        Self { matrix, steps, scalars, function, mixed: None, started: None, notes, place: place.into(), tally: None, plans }
     }
 
     /// With what takes windows with histograms.
@@ -208,6 +225,12 @@ impl WindowRows {
     /// With what takes floats that say when their counter was started.
     pub(crate) fn started(mut self, function: Option<WindowFn>) -> Self {
         self.started = function;
+        self
+    }
+
+    /// With plans that others made and will use.
+    pub(crate) fn planned(mut self, plans: Option<Plans<Plan>>) -> Self {
+        self.plans = plans.unwrap_or(self.plans);
         self
     }
 

@@ -141,6 +141,18 @@ pub(super) fn extend_values(mantissas: &[i64], e: u8, out: &mut Vec<f64>) {
     }
 }
 
+/// Appends `(d + base) / 10^e` for each difference, the last one first.
+#[inline]
+pub(super) fn extend_reversed(differences: &[i64], base: i64, e: u8, out: &mut Vec<f64>) {
+    let mantissas = differences.iter().rev().map(|d| d.wrapping_add(base) as f64);
+    if e == 0 {
+        out.extend(mantissas);
+    } else {
+        let p = power(e);
+        out.extend(mantissas.map(|m| m / p));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

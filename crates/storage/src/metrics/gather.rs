@@ -70,7 +70,7 @@ impl MetricsTable {
 
     /// Samples files with rows in the closed range of milliseconds, and what is in memory: every sample in one place.
     fn places(&self, start: i64, end: i64) -> (RwLockReadGuard<'_, State>, Vec<Arc<FileMeta>>, usize) {
-        let state = self.state.read();
+        let state = self.settled();
         let all = state.files.iter().filter(|f| f.file.table == SAMPLES && !f.is_damaged());
         let (hit, missed): (Vec<_>, Vec<_>) = all.map(Arc::clone).partition(|f| in_range(f, start, end));
         (state, hit, missed.len())

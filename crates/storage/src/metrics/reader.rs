@@ -1,4 +1,4 @@
-//! Reads runs of series from samples files, page by page, without an Arrow batch in between.
+//! Reads runs of series from samples files, run by run, without an Arrow batch in between.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
-use parquet::data_type::{DataType, DoubleType, Int32Type, Int64Type};
+use parquet::data_type::DoubleType;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::{ReaderProperties, ReaderPropertiesPtr};
 use parquet::file::reader::RowGroupReader;
@@ -16,15 +17,13 @@ use crate::blob::{Blob, BlobReader};
 use crate::error::StorageError;
 use crate::table::FileMeta;
 
-use super::decimal::{EXPONENT_MAX, extend_values};
+use super::columns::Column;
+use super::columns::delta::Deltas;
+use super::columns::pages::Pages;
+use super::columns::repeated::Repeated;
+use super::decimal::{EXPONENT_MAX, extend_reversed};
 use super::run_index::{KEY, Run, RunIndex};
 use super::samples::Samples;
-
-/// Rows decoded at a time where wanted runs follow one another.
-const BLOCK_ROWS: u64 = 32_768;
-
-/// Unwanted rows between two wanted runs that are decoded along rather than skipped.
-const GAP_ROWS: u64 = 1_024;
 
 /// A blob that counts what is read from it.
 #[derive(Debug)]
@@ -127,30 +126,34 @@ fn read_index(meta: &FileMeta, footer: &ParquetMetaData, reader: &BlobReader, ro
     RunIndex::from_bytes(&bytes, rows).ok_or_else(|| damaged(meta, "the run index does not fit the rows"))
 }
 
-/// One column of a row group and the row it stands at.
-struct Column<T: DataType> {
-    reader: ColumnReaderImpl<T>,
+/// Floats of a row group, where there are some.
+struct Floats {
+    reader: ColumnReaderImpl<DoubleType>,
     row: u64,
+    /// Definition levels, and the values of those that are defined.
+    defined: Vec<i16>,
+    values: Vec<f64>,
 }
 
-impl<T: DataType> Column<T> {
-    fn open(group: &SerializedRowGroupReader<'_, BlobReader>, leaf: usize, row: u64) -> parquet::errors::Result<Self> {
-        Ok(Self { reader: get_typed_column_reader::<T>(group.get_column_reader(leaf)?), row })
-    }
-
-    /// Appends the values of rows `from..to`.
-    fn read(&mut self, from: u64, to: u64, levels: Option<&mut Vec<i16>>, out: &mut Vec<T::T>) -> parquet::errors::Result<()> {
+impl Floats {
+    /// Replaces those of `out` (rows `from` on, the last row first) that have a float.
+    fn read(&mut self, from: u64, out: &mut [f64]) -> parquet::errors::Result<()> {
         let short = || parquet::errors::ParquetError::General("a column ends before its row group".to_owned());
         let skip = (from - self.row) as usize;
         if skip > 0 && self.reader.skip_records(skip)? != skip {
             return Err(short());
         }
-        let count = (to - from) as usize;
-        let (read, ..) = self.reader.read_records(count, levels, None, out)?;
-        if read != count {
+        self.defined.clear();
+        self.values.clear();
+        let (read, ..) = self.reader.read_records(out.len(), Some(&mut self.defined), None, &mut self.values)?;
+        if read != out.len() {
             return Err(short());
         }
-        self.row = to;
+        self.row = from + out.len() as u64;
+        let rows = out.iter_mut().rev().zip(&self.defined).filter(|(_, level)| **level == 1);
+        for ((out, _), value) in rows.zip(&self.values) {
+            *out = *value;
+        }
         Ok(())
     }
 }
@@ -158,24 +161,24 @@ impl<T: DataType> Column<T> {
 /// Readers of one row group.
 struct Group {
     number: usize,
-    time: Column<Int64Type>,
-    base: Column<Int64Type>,
-    d: Column<Int64Type>,
-    e: Column<Int32Type>,
-    value: Column<DoubleType>,
+    time: Column<Deltas>,
+    base: Column<Repeated<i64>>,
+    d: Column<Deltas>,
+    e: Column<Repeated<i32>>,
+    floats: Floats,
 }
 
-/// Decoded rows `start..start + times.len()`.
+/// One run as it is decoded.
 #[derive(Default)]
-struct Block {
-    start: u64,
+struct Decoded {
+    /// Ascending.
     times: Vec<i64>,
     values: Vec<f64>,
-    base: Vec<i64>,
+    /// As in the file: the last sample first.
     d: Vec<i64>,
-    e: Vec<i32>,
-    defined: Vec<i16>,
-    floats: Vec<f64>,
+    /// How many values have the same base, and the same exponent.
+    bases: Vec<(i64, usize)>,
+    exponents: Vec<(i32, usize)>,
 }
 
 /// Visits runs of one file in the order given; in order of rows it reads each page once.
@@ -185,7 +188,7 @@ pub(super) struct RunCursor {
     wanted: Vec<u32>,
     at: usize,
     group: Option<Group>,
-    block: Block,
+    decoded: Decoded,
 }
 
 impl std::fmt::Debug for RunCursor {
@@ -196,7 +199,7 @@ impl std::fmt::Debug for RunCursor {
 
 impl RunCursor {
     pub(super) fn new(file: Arc<SamplesFile>, wanted: Vec<u32>) -> Self {
-        Self { file, wanted, at: 0, group: None, block: Block::default() }
+        Self { file, wanted, at: 0, group: None, decoded: Decoded::default() }
     }
 
     /// The file being read.
@@ -212,103 +215,91 @@ impl RunCursor {
     /// Adds the samples of the next run in the closed range of milliseconds to `out`, and returns the rows decoded.
     pub(super) fn read(&mut self, start: i64, end: i64, out: &mut Samples) -> Result<u64, StorageError> {
         let Some(run) = self.peek().copied() else { return Ok(0) };
-        let (from, to) = (run.row, run.row + u64::from(run.count));
-        let mut decoded = 0;
-        if from < self.block.start || to > self.block.start + self.block.times.len() as u64 {
-            decoded = self.load(from)?;
-        }
         self.at += 1;
-        let range = (from - self.block.start) as usize..(to - self.block.start) as usize;
-        let (times, values) = (&mut self.block.times[range.clone()], &mut self.block.values[range]);
-        // Descending in the file; each run is read once.
-        times.reverse();
-        values.reverse();
-        out.add_in_range(times, values, start, end);
-        Ok(decoded)
-    }
-
-    /// Decodes a block that begins with the next wanted run.
-    fn load(&mut self, from: u64) -> Result<u64, StorageError> {
-        let rows = &self.file.group_rows;
-        let number = rows.partition_point(|first| *first <= from).saturating_sub(1);
-        let group_end = rows.get(number + 1).copied().unwrap_or(from);
-        let mut to = from;
-        let mut floats = false;
-        for position in &self.wanted[self.at..] {
-            let run = &self.file.index.runs[*position as usize];
-            let end = run.row + u64::from(run.count);
-            if run.row < to || run.row > to + GAP_ROWS || end > group_end || (to > from && end - from > BLOCK_ROWS) {
-                break;
-            }
-            to = end;
-            floats |= run.floats;
-        }
-        if to == from {
-            return Err(damaged(&self.file.meta, "a run crosses the end of its row group"));
-        }
         // A damaged page can make the library panic; that must not take the server along.
-        let result = catch_unwind(AssertUnwindSafe(|| self.decode(number, from, to, floats)));
-        match result {
-            Ok(Ok(())) => Ok(to - from),
-            Ok(Err(e)) => Err(damaged(&self.file.meta, e.to_string())),
-            Err(_) => Err(damaged(&self.file.meta, "the Parquet reader panicked")),
+        match catch_unwind(AssertUnwindSafe(|| self.decode(run))) {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(damaged(&self.file.meta, e.to_string())),
+            Err(_) => return Err(damaged(&self.file.meta, "the Parquet reader panicked")),
         }
+        out.add_in_range(&self.decoded.times, &self.decoded.values, start, end);
+        Ok(u64::from(run.count))
     }
 
     fn open_group(&self, number: usize) -> parquet::errors::Result<Group> {
         let file = &self.file;
         let offsets = file.footer.offset_index().map(|all| all[number].as_slice()).filter(|o| !o.is_empty());
         let group = file.footer.row_group(number);
-        let reader = SerializedRowGroupReader::new(Arc::clone(&file.reader), group, offsets, Arc::clone(&file.properties))?;
         let row = file.group_rows[number];
+        let pages = |leaf: usize| {
+            Pages::open(&file.reader, group.column(leaf), group.num_rows() as usize, offsets.and_then(|o| o.get(leaf)), &file.properties, row)
+        };
+        let library = SerializedRowGroupReader::new(Arc::clone(&file.reader), group, offsets, Arc::clone(&file.properties))?;
+        let floats = get_typed_column_reader::<DoubleType>(library.get_column_reader(5)?);
         Ok(Group {
             number,
-            time: Column::open(&reader, 1, row)?,
-            base: Column::open(&reader, 2, row)?,
-            d: Column::open(&reader, 3, row)?,
-            e: Column::open(&reader, 4, row)?,
-            value: Column::open(&reader, 5, row)?,
+            time: Column::new(pages(1)?),
+            base: Column::new(pages(2)?),
+            d: Column::new(pages(3)?),
+            e: Column::new(pages(4)?),
+            floats: Floats { reader: floats, row, defined: Vec::new(), values: Vec::new() },
         })
     }
 
-    fn decode(&mut self, number: usize, from: u64, to: u64, floats: bool) -> parquet::errors::Result<()> {
+    fn decode(&mut self, run: Run) -> parquet::errors::Result<()> {
+        let rows = &self.file.group_rows;
+        let number = rows.partition_point(|first| *first <= run.row).saturating_sub(1);
+        if rows.get(number + 1).is_none_or(|end| run.row + u64::from(run.count) > *end) {
+            return Err(ParquetError::General("a run crosses the end of its row group".to_owned()));
+        }
         let mut group = match self.group.take() {
-            Some(group) if group.number == number && group.time.row <= from => group,
+            Some(group) if group.number == number && group.time.row() <= run.row => group,
             _ => self.open_group(number)?,
         };
-        let Block { start, times, values, base, d, e, defined, floats: float_values } = &mut self.block;
-        *start = from;
-        for buffer in [&mut *times, base, d] {
-            buffer.clear();
-        }
+        let (from, count) = (run.row, run.count as usize);
+        let Decoded { times, values, d, bases, exponents } = &mut self.decoded;
+        times.clear();
         values.clear();
-        e.clear();
-        group.time.read(from, to, None, times)?;
-        group.base.read(from, to, None, base)?;
-        group.d.read(from, to, None, d)?;
-        group.e.read(from, to, None, e)?;
-        for (d, base) in d.iter_mut().zip(base.iter()) {
-            *d = d.wrapping_add(*base);
-        }
-        let mut at = 0;
-        for same in e.chunk_by(|a, b| a == b) {
-            let exponent = u8::try_from(same[0])
-                .ok()
-                .filter(|e| *e <= EXPONENT_MAX)
-                .ok_or_else(|| parquet::errors::ParquetError::General(format!("exponent {} is not one of 0 to {EXPONENT_MAX}", same[0])))?;
-            extend_values(&d[at..at + same.len()], exponent, values);
-            at += same.len();
-        }
-        if floats {
-            defined.clear();
-            float_values.clear();
-            group.value.read(from, to, Some(defined), float_values)?;
-            let rows = values.iter_mut().zip(defined.iter()).filter(|(_, level)| **level == 1);
-            for ((value, _), float) in rows.zip(float_values.iter()) {
-                *value = *float;
+        d.clear();
+        bases.clear();
+        exponents.clear();
+        group.time.read(from, count, |decoder, n| decoder.read(n, times))?;
+        group.d.read(from, count, |decoder, n| decoder.read(n, d))?;
+        group.base.read(from, count, |decoder, n| decoder.read(n, |base, n| add_run(bases, base, n)))?;
+        group.e.read(from, count, |decoder, n| decoder.read(n, |e, n| add_run(exponents, e, n)))?;
+        times.reverse();
+        // From the end of the run in the file, which is its beginning in time.
+        let mut end = count;
+        let mut last_exponents = exponents.iter().rev().copied();
+        let mut exponent = (0, 0);
+        for (base, mut left) in bases.iter().rev().copied() {
+            while left > 0 {
+                if exponent.1 == 0 {
+                    exponent = last_exponents.next().ok_or_else(|| ParquetError::General("fewer exponents than bases".to_owned()))?;
+                }
+                let n = left.min(exponent.1);
+                let e = u8::try_from(exponent.0)
+                    .ok()
+                    .filter(|e| *e <= EXPONENT_MAX)
+                    .ok_or_else(|| ParquetError::General(format!("exponent {} is not one of 0 to {EXPONENT_MAX}", exponent.0)))?;
+                extend_reversed(&d[end - n..end], base, e, values);
+                end -= n;
+                left -= n;
+                exponent.1 -= n;
             }
+        }
+        if run.floats {
+            group.floats.read(from, values)?;
         }
         self.group = Some(group);
         Ok(())
+    }
+}
+
+/// Adds so many of a value to the list of what repeats.
+fn add_run<T: PartialEq>(list: &mut Vec<(T, usize)>, value: T, count: usize) {
+    match list.last_mut() {
+        Some((last, n)) if *last == value => *n += count,
+        _ => list.push((value, count)),
     }
 }

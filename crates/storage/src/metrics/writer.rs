@@ -18,7 +18,7 @@ use super::files::{Origin, Sink, column_bytes, format_error, nanos, time_text, z
 use super::run_index::{KEY, Run, RunIndex};
 
 /// Rows after which a row group is closed (with the run that is being written).
-pub(super) const GROUP_ROWS: usize = 1 << 20;
+pub(super) const GROUP_ROWS: usize = 1 << 19;
 
 /// Rows of a page.
 const PAGE_ROWS: usize = 20_000;

@@ -233,6 +233,10 @@ fn starts_are_said_once() {
     assert_eq!(table.decode(&body).batch.starts.len(), 3, "what was not stored is said again");
     table.cache.stored(&first.batch.starts);
     assert_eq!(table.decode(&body).batch.starts, []);
+    // One that slides along with the samples is no restart; one after the sample before is.
+    let id = first.batch.starts[0].0;
+    let mut known = table.cache.starts();
+    assert!(!known.is_news(id, 20, 8) && !known.is_news(id, 30, 19) && known.is_news(id, 40, 31));
 }
 
 #[test]

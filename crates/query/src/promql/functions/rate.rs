@@ -4,15 +4,32 @@ use super::super::sum::Sum;
 use super::super::vector::ABSENT;
 use super::super::window::{Edge, Windows, seconds};
 
+/// Samples looked at together for whether the counter went down among them.
+const RESET_BLOCK: usize = 16;
+
 /// Where a counter went down.
 fn find_resets(values: &[f64]) -> Vec<u32> {
-    // One pass without branches tells whether there is any; most series have none.
+    let mut resets = Vec::new();
     let later = values.get(1..).unwrap_or_default();
-    if !values.iter().zip(later).fold(false, |any, (a, b)| any | (b < a)) {
-        return Vec::new();
+    let (blocks, rest) = later.as_chunks::<RESET_BLOCK>();
+    let mut from = 0;
+    for block in blocks {
+        // Most blocks have none, which is told without branches.
+        let before = &values[from..from + RESET_BLOCK];
+        let fell = block.iter().zip(before).fold(0u8, |fell, (b, a)| fell | u8::from(b < a));
+        if fell != 0 {
+            add_resets(block, before, from + 1, &mut resets);
+        }
+        from += RESET_BLOCK;
     }
-    let at = |i: usize| u32::try_from(i).unwrap_or(u32::MAX);
-    values.windows(2).enumerate().filter(|(_, p)| p[1] < p[0]).map(|(i, _)| at(i + 1)).collect()
+    add_resets(rest, &values[from.min(values.len())..], from + 1, &mut resets);
+    resets
+}
+
+/// Adds the places of those of `values`, the first of which is at `first`, that are less than the one before.
+fn add_resets(values: &[f64], before: &[f64], first: usize, resets: &mut Vec<u32>) {
+    let at = |i: usize| u32::try_from(first + i).unwrap_or(u32::MAX);
+    resets.extend(values.iter().zip(before).enumerate().filter(|(_, (b, a))| b < a).map(|(i, _)| at(i)));
 }
 
 /// `rate`, `increase` and `delta`: the difference between the ends of the window, extrapolated to its borders.
@@ -161,7 +178,7 @@ mod tests {
 
     #[test]
     fn resets_are_found() {
-        let rising: Vec<f64> = (0..11).map(f64::from).collect();
+        let rising: Vec<f64> = (0..41).map(f64::from).collect();
         assert!(find_resets(&rising).is_empty());
         for i in 1..rising.len() {
             let mut values = rising.clone();
