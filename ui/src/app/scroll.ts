@@ -19,7 +19,7 @@ export function useScrollableRegions(): void {
     const all = () => {
       frame = 0;
       mark(main);
-      main.querySelectorAll('.panel, .dash-body').forEach(mark);
+      main.querySelectorAll('.panel, .dash-body, .sql-result, .legend-table, .chart-table').forEach(mark);
     };
     const later = () => { if (frame === 0) frame = requestAnimationFrame(all); };
     const changes = new MutationObserver(later);
