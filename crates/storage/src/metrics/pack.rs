@@ -33,8 +33,8 @@ pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-/// Spare bytes behind the packed bits, so that eight can be read at any position.
-const PADDING: usize = 8;
+/// Spare bytes behind packed bits, so that eight can be read at any position.
+pub(super) const SLACK: usize = 8;
 
 /// Widest delta that is read with one eight-byte load at any bit offset; wider ones are stored as 64 bits.
 const WIDTH_MAX: u32 = 56;
@@ -73,7 +73,7 @@ pub(super) fn pack(values: &[i64], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&(bits as u64).to_le_bytes()[..filled.div_ceil(8) as usize]);
-    out.extend_from_slice(&[0; PADDING]);
+    out.extend_from_slice(&[0; SLACK]);
 }
 
 /// Appends the `count` values that [`pack`] wrote and returns the bytes read, or `None` when there are too few.
@@ -101,17 +101,76 @@ pub(super) fn unpack(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Option<u
         return None;
     }
     let length = ((count - 1) * width).div_ceil(8);
-    let body = bytes.get(at..at + length + PADDING)?;
-    let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
-    out.reserve(count - 1);
-    let mut bit = 0;
-    for _ in 1..count {
-        let word = body[bit >> 3..].first_chunk::<8>().map_or(0, |w| u64::from_le_bytes(*w));
-        value = value.wrapping_add(min).wrapping_add((word >> (bit & 7) & mask) as i64);
-        out.push(value);
-        bit += width;
+    let body = bytes.get(at..at + length + SLACK)?;
+    let from = out.len();
+    out.resize(from + count - 1, 0);
+    accumulate(body, width, min, value, &mut out[from..]);
+    Some(at + length + SLACK)
+}
+
+/// Unpacks differences of `width` bits, lowest bits first, each `min` more than it says, and adds them up from `value`
+/// on. `SLACK` bytes follow the bits that count. Returns the last sum.
+pub(super) fn accumulate(bits: &[u8], width: usize, min: i64, value: i64, out: &mut [i64]) -> i64 {
+    // Known widths turn shifts into constants; wider ones are rare.
+    match width {
+        1 => narrow::<1>(bits, min, value, out),
+        2 => narrow::<2>(bits, min, value, out),
+        3 => narrow::<3>(bits, min, value, out),
+        4 => narrow::<4>(bits, min, value, out),
+        5 => narrow::<5>(bits, min, value, out),
+        6 => narrow::<6>(bits, min, value, out),
+        7 => narrow::<7>(bits, min, value, out),
+        8 => narrow::<8>(bits, min, value, out),
+        9 => narrow::<9>(bits, min, value, out),
+        10 => narrow::<10>(bits, min, value, out),
+        11 => narrow::<11>(bits, min, value, out),
+        12 => narrow::<12>(bits, min, value, out),
+        13 => narrow::<13>(bits, min, value, out),
+        14 => narrow::<14>(bits, min, value, out),
+        15 => narrow::<15>(bits, min, value, out),
+        _ => any_width(bits, 0, width, min, value, out),
     }
-    Some(at + length + PADDING)
+}
+
+/// The eight bytes from a place on.
+#[inline(always)]
+fn word(bits: &[u8], at: usize) -> u64 {
+    bits.get(at..at + 8).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
+}
+
+/// Eight differences take `W` bytes: four of them are in one word, the other four in another.
+#[inline(always)]
+fn narrow<const W: usize>(bits: &[u8], min: i64, mut value: i64, out: &mut [i64]) -> i64 {
+    let mask = (1u64 << W) - 1;
+    let (blocks, rest) = out.as_chunks_mut::<8>();
+    let rest_bit = blocks.len() * W * 8;
+    for (block, at) in blocks.iter_mut().zip((0..).step_by(W)) {
+        let halves = [word(bits, at), word(bits, at + W / 2) >> (W % 2 * 4)];
+        for (four, word) in block.as_chunks_mut::<4>().0.iter_mut().zip(halves) {
+            for (i, out) in four.iter_mut().enumerate() {
+                value = value.wrapping_add(min.wrapping_add((word >> (i * W) & mask) as i64));
+                *out = value;
+            }
+        }
+    }
+    any_width(bits, rest_bit, W, min, value, rest)
+}
+
+/// Differences of any width, from a bit on.
+fn any_width(bits: &[u8], mut bit: usize, width: usize, min: i64, mut value: i64, out: &mut [i64]) -> i64 {
+    let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
+    for out in out {
+        let difference = if width <= 57 {
+            word(bits, bit >> 3) >> (bit & 7)
+        } else {
+            let wide = bits.get(bit >> 3..(bit >> 3) + 16).and_then(|b| b.first_chunk()).map_or(0, |b| u128::from_le_bytes(*b));
+            (wide >> (bit & 7)) as u64
+        };
+        bit += width;
+        value = value.wrapping_add(min.wrapping_add((difference & mask) as i64));
+        *out = value;
+    }
+    value
 }
 
 #[cfg(test)]
