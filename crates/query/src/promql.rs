@@ -45,6 +45,6 @@ pub use duration::{Duration, DurationOp};
 pub use engine::{Engine, EngineOptions};
 pub use features::Feature;
 pub use functions::{FUNCTIONS, Function, by_name as function_by_name};
-pub use output::{Points, QueryOutput, Sample, Value};
+pub use output::{NOT_A_NUMBER, Points, QueryOutput, Sample, Value};
 pub use parse::{parse, parse_matchers};
 pub use syntax_tree::syntax_tree;

@@ -8,7 +8,7 @@ mod fingerprint;
 mod restore;
 mod state;
 
-pub use elements::elements;
+pub use elements::{elements, first_float};
 pub(crate) use evaluate::generator_url;
 pub use evaluate::{EvalContext, Evaluation, evaluate_alerts, evaluate_recording};
 pub use fingerprint::fingerprint;

@@ -10,7 +10,7 @@ use skopos_model::Labels;
 
 use crate::alerting::{
     AlertPhase, AlertUpdate, EvalContext, EvalSample, Evaluation, RuleHealth, RuleState, Transition, evaluate_alerts, evaluate_recording,
-    fingerprint, restore_alerts,
+    fingerprint, first_float, restore_alerts,
 };
 use crate::drill::{DrillScope, DrillSpan};
 use crate::effect::{Document, DocumentKind, Effect, Evaluate, JournalEntry, QueryId};
@@ -469,7 +469,7 @@ impl Engine {
         let result = match (&mut running.gate, gate, result) {
             (Some(waiting), Some(gate), answer) => {
                 // A count that cannot be had opens the gate: an alert too many is the lesser evil.
-                waiting.answers.push(answer.ok().and_then(|samples| samples.first().map(|s| s.value)));
+                waiting.answers.push(answer.and_then(|samples| first_float(&samples)).ok().flatten());
                 if waiting.answers.len() < 2 * gate.windows.len() {
                     self.ask(index, now, effects);
                     return;
@@ -632,12 +632,12 @@ impl Engine {
 
     fn counted(&mut self, slo: &str, bucket: i64, is_total: bool, result: Result<Vec<EvalSample>, String>, effects: &mut Vec<Effect>) {
         let Some(run) = self.slos.iter_mut().find(|s| s.slo.id == slo) else { return };
-        let value = match result {
-            Ok(samples) if samples.len() > 1 => {
-                run.invalid = Some(format!("the indicator gives {} elements; one was expected", samples.len()));
-                return;
-            }
-            Ok(samples) => samples.first().map_or(0.0, |s| s.value),
+        let one = |samples: Vec<EvalSample>| match samples.len() {
+            0 | 1 => first_float(&samples),
+            many => Err(format!("the indicator gives {many} elements; one was expected")),
+        };
+        let value = match result.and_then(one) {
+            Ok(value) => value.unwrap_or(0.0),
             Err(error) => {
                 run.invalid = Some(error);
                 return;

@@ -10,7 +10,7 @@ use skopos_model::Labels;
 use skopos_query::context::{QueryContext, QueryLimits};
 use skopos_query::promql;
 
-use crate::alerting::{EvalSample, elements};
+use crate::alerting::{EvalSample, elements, first_float};
 use crate::effect::{Document, DocumentKind, Effect, Evaluate, JournalEntry};
 use crate::engine::{Engine, EngineConfig, EngineOptions, Event};
 use crate::memory::Memory;
@@ -129,10 +129,8 @@ impl World {
                     }
                     Effect::RunStep(request) => {
                         let result = match &request.request {
-                            RequestKind::Promql { query } => self.query(query, self.now).map(|all| Observation {
-                                value: all.first().map(|s| s.value),
-                                count: Some(all.len() as u64),
-                                ..Observation::default()
+                            RequestKind::Promql { query } => self.query(query, self.now).and_then(|all| {
+                                Ok(Observation { value: first_float(&all)?, count: Some(all.len() as u64), ..Observation::default() })
                             }),
                             RequestKind::Action { action, .. } => {
                                 self.actions.borrow_mut().push((self.now, action.clone()));

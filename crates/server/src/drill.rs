@@ -295,7 +295,7 @@ async fn first(app: &Arc<App>, query: &'static str) -> Result<Option<f64>, Strin
     let asked = app.query(move |app, ctx| app.promql.instant(&*app.store.metrics(), &promql::parse(query)?, now, ctx)).await;
     let (output, _) = asked.map_err(|e| e.message)?;
     let promql::Value::Vector(samples) = output.value else { return Ok(None) };
-    Ok(samples.first().map(|s| s.value))
+    samples.first().map(promql::Sample::float).transpose().map_err(|e| e.to_string())
 }
 
 async fn trace(app: &Arc<App>, drill: &Drill, s: &'static Scenario) -> Result<Vec<DrillObservation>, String> {

@@ -49,6 +49,9 @@ pub fn run_range(app: &Arc<App>, queries: &[(&str, &str)], range: TimeRange, ste
         let output = app.promql.range(&*app.store.metrics(), &expr, start, end, step, ctx)?;
         let promql::Value::Matrix(matrix) = output.value else { continue };
         for series in matrix {
+            if !series.histograms.is_empty() {
+                return Err(QueryError::Execution(format!("{query}: {}", promql::NOT_A_NUMBER)));
+            }
             let mut values = vec![None; points];
             for (time, value) in series.times.iter().zip(&series.values) {
                 let at = usize::try_from((time - start) / step).unwrap_or(usize::MAX);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cost::Cost;
+use crate::error::QueryError;
 use skopos_model::{Labels, NativeHistogram};
 
 /// A value at the time asked for.
@@ -16,6 +17,19 @@ pub struct Sample {
     pub value: f64,
     /// The native histogram that is the value.
     pub histogram: Option<Arc<NativeHistogram>>,
+}
+
+/// What a query is told to do whose native histograms meet somebody who needs numbers.
+pub const NOT_A_NUMBER: &str = "the query gives a native histogram; a number was expected: use histogram_count, histogram_sum, histogram_avg, histogram_fraction or histogram_quantile";
+
+impl Sample {
+    /// The value as a number.
+    ///
+    /// # Errors
+    /// When it is a native histogram.
+    pub fn float(&self) -> Result<f64, QueryError> {
+        if self.histogram.is_some() { Err(QueryError::Execution(NOT_A_NUMBER.to_owned())) } else { Ok(self.value) }
+    }
 }
 
 /// A series with its points.

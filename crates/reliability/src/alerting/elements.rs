@@ -19,3 +19,29 @@ pub fn elements(value: Value) -> Result<Vec<EvalSample>, String> {
         Value::Matrix(_) => Err("the query gives a range vector; an instant vector or a scalar is needed".to_owned()),
     }
 }
+
+/// The value of the first element, if there is one.
+///
+/// # Errors
+/// When it is a native histogram, which is no number.
+pub fn first_float(samples: &[EvalSample]) -> Result<Option<f64>, String> {
+    samples.first().map(EvalSample::float).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use skopos_model::NativeHistogram;
+
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_no_number() {
+        let number = EvalSample::number(Labels::default(), 7.0);
+        let histogram = EvalSample { histogram: Some(Arc::new(NativeHistogram::default())), ..EvalSample::number(Labels::default(), 0.0) };
+        assert_eq!(first_float(&[]), Ok(None));
+        assert_eq!(first_float(&[number, histogram.clone()]), Ok(Some(7.0)));
+        assert!(first_float(&[histogram]).is_err_and(|reason| reason.contains("native histogram") && reason.contains("histogram_count")));
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skopos_model::{Labels, NativeHistogram};
+use skopos_query::promql::NOT_A_NUMBER;
 
 /// How long a resolved alert is kept so that its resolution is sent again, milliseconds.
 pub const RESOLVED_RETENTION_MS: i64 = 15 * 60_000;
@@ -27,6 +28,14 @@ impl EvalSample {
     /// An element whose value is a number.
     pub fn number(labels: Labels, value: f64) -> Self {
         Self { labels, value, histogram: None }
+    }
+
+    /// The value as a number.
+    ///
+    /// # Errors
+    /// When it is a native histogram.
+    pub fn float(&self) -> Result<f64, String> {
+        if self.histogram.is_some() { Err(NOT_A_NUMBER.to_owned()) } else { Ok(self.value) }
     }
 }
 

@@ -72,7 +72,7 @@ fn read(app: &Arc<App>, id: &str, range: TimeRange, ctx: &QueryContext) -> Resul
     let instant = |query: &str| -> Result<Option<f64>, QueryError> {
         let output = app.promql.instant(&*app.store.metrics(), &promql::parse(query)?, now, ctx)?;
         let value = match output.value {
-            promql::Value::Vector(samples) => samples.first().map(|s| s.value),
+            promql::Value::Vector(samples) => samples.first().map(promql::Sample::float).transpose()?,
             promql::Value::Scalar { value, .. } => Some(value),
             promql::Value::Text { .. } | promql::Value::Matrix(_) => None,
         };

@@ -239,7 +239,7 @@ fn query_values(app: &App, query: &str, label: &str, end: i64, ctx: &QueryContex
         Value::Vector(samples) => {
             for sample in samples {
                 if label.is_empty() {
-                    values.insert(sample.value.to_string());
+                    values.insert(sample.float()?.to_string());
                 } else if let Some(value) = sample.labels.get(label) {
                     values.insert(value.to_owned());
                 }

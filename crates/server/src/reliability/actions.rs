@@ -8,7 +8,7 @@ use skopos_query::filter;
 use skopos_query::logs::{Direction, LogSearch};
 use skopos_query::traces::TraceSearch;
 use skopos_query::{TimeRange, promql};
-use skopos_reliability::alerting::elements;
+use skopos_reliability::alerting::{elements, first_float};
 use skopos_reliability::engine::Event;
 use skopos_reliability::runbooks::{HTTP_BODY_BYTES_MAX, Observation, RequestKind, StepOutcome, StepRequest, address_allowed, host_allowed};
 
@@ -50,7 +50,7 @@ async fn perform(app: &Arc<App>, request: &StepRequest) -> Result<Observation, S
                 .await
                 .map_err(|e| e.message)?;
             let found = elements(output.value)?;
-            Ok(Observation { value: found.first().map(|s| s.value), count: Some(found.len() as u64), ..Observation::default() })
+            Ok(Observation { value: first_float(&found)?, count: Some(found.len() as u64), ..Observation::default() })
         }
         RequestKind::Logs { query } => {
             let filter = filter::parse(query).map_err(|e| e.to_string())?;
