@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::error::IngestError;
 use crate::histogram::WireHistogram;
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint};
-use crate::series::{Invalid, Refusal, check_labels, resolve};
+use crate::series::{Invalid, Refusal, SERIES_LIMIT, check_labels, resolve};
 
 const REQUEST: Message = Message { name: "WriteRequest", tags: &[bytes(1), bytes(3)] };
 const TIME_SERIES: Message = Message { name: "TimeSeries", tags: &[bytes(1), bytes(2), bytes(3), bytes(4)] };
@@ -179,6 +179,9 @@ impl Decoder<'_, '_> {
             Ok(id) => id,
             Err((reason, text)) => {
                 let count = samples + if others { histograms(whole)? } else { 0 };
+                if reason == SERIES_LIMIT {
+                    self.resolver.lost(count);
+                }
                 if count > 0 {
                     Decoded::<()>::reject(&mut self.rejected, reason, count, || format!("series at byte {}: {text}", whole.offset()));
                 }

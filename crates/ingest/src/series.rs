@@ -14,6 +14,9 @@ pub(crate) enum Invalid {
     Refused(&'static str, String),
 }
 
+/// Reason of series that are refused by a limit on their number.
+pub(crate) const SERIES_LIMIT: &str = "series_limit";
+
 /// Reason and text of what is refused.
 pub(crate) type Refusal = (&'static str, String);
 
@@ -36,7 +39,7 @@ pub(crate) fn resolve(
     match (id, invalid) {
         (_, Some(Invalid::Malformed(error))) => Err(error),
         (_, Some(Invalid::Refused(reason, text))) => Ok(Err((reason, text))),
-        (None, None) => Ok(Err(("series_limit", "the store takes no more series".to_owned()))),
+        (None, None) => Ok(Err((SERIES_LIMIT, resolver.refusal()))),
         (Some(id), None) => Ok(Ok(id)),
     }
 }
@@ -57,11 +60,15 @@ pub(crate) fn check_labels<'a>(labels: impl ExactSizeIterator<Item = (&'a str, &
         if before == Some(name) {
             return refuse("duplicate_label", format!("label {:?} is given twice", shown(name)));
         }
-        if value.len() > limits.label_value_bytes_max || name.len() > limits.label_value_bytes_max {
-            return refuse(
-                "label_too_long",
-                format!("label {:?} has {} bytes, label_value_bytes_max is {}", shown(name), value.len(), limits.label_value_bytes_max),
-            );
+        if name.len() > limits.label_name_bytes_max {
+            let text =
+                format!("the name of label {:?} has {} bytes, label_name_bytes_max is {}", shown(name), name.len(), limits.label_name_bytes_max);
+            return refuse("label_name_too_long", text);
+        }
+        if value.len() > limits.label_value_bytes_max {
+            let text =
+                format!("the value of label {:?} has {} bytes, label_value_bytes_max is {}", shown(name), value.len(), limits.label_value_bytes_max);
+            return refuse("label_too_long", text);
         }
         named |= name == METRIC_NAME && !value.is_empty();
         before = Some(name);

@@ -20,8 +20,31 @@ pub struct IngestLimits {
     pub value_depth_max: usize,
     /// Most labels of a series.
     pub labels_max: usize,
+    /// Longest label name, bytes.
+    pub label_name_bytes_max: usize,
     /// Longest label value, bytes.
     pub label_value_bytes_max: usize,
+}
+
+impl IngestLimits {
+    /// Limits that a body which was taken as it came is always within, whatever they were then: what was acknowledged is
+    /// read again whole, even after a limit has been lowered.
+    pub fn of_taken(&self) -> Self {
+        // Half of the address space, so that sums with it do not overflow.
+        const ANY: usize = usize::MAX / 2;
+        Self {
+            body_bytes_max: ANY,
+            decompressed_bytes_max: ANY,
+            log_body_bytes_max: ANY,
+            attribute_value_bytes_max: ANY,
+            attributes_max: ANY,
+            // The decoders call themselves for each level.
+            value_depth_max: self.value_depth_max.max(Self::default().value_depth_max),
+            labels_max: ANY,
+            label_name_bytes_max: ANY,
+            label_value_bytes_max: ANY,
+        }
+    }
 }
 
 impl Default for IngestLimits {
@@ -34,6 +57,7 @@ impl Default for IngestLimits {
             attributes_max: 512,
             value_depth_max: 64,
             labels_max: 128,
+            label_name_bytes_max: 1 << 10,
             label_value_bytes_max: 8 << 10,
         }
     }

@@ -30,6 +30,17 @@ pub trait SeriesResolver {
     /// `parse` gives an empty label set when the labels are invalid (no name, doubled names, over a limit): an
     /// implementation answers `None` to it and remembers nothing. The decoder that gave it knows the reason.
     fn resolve(&mut self, raw: &[u8], parse: &mut dyn FnMut() -> Labels) -> Option<SeriesId>;
+
+    /// Why the series asked for last was refused, when it was: the limit, and what has reached it.
+    fn refusal(&self) -> String {
+        "the store takes no more series".to_owned()
+    }
+
+    /// The series refused last had this many samples.
+    fn lost(&mut self, _samples: u64) {}
+
+    /// The same request is read once more: what was refused so far of it is not to be counted twice.
+    fn again(&mut self) {}
 }
 
 /// An exemplar: one observed value and the trace it came from.

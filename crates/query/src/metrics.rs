@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skopos_model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
 
-use crate::cardinality::Cardinality;
+use crate::cardinality::{Cardinality, Floods};
 use crate::context::QueryContext;
 use crate::error::QueryError;
 
@@ -143,5 +143,10 @@ pub trait Queryable: Send + Sync {
     /// How many series there are; lists of at most `top` entries. What keeps no index of its series tells nothing.
     fn cardinality(&self, _top: usize) -> Cardinality {
         Cardinality::default()
+    }
+
+    /// Metrics whose new series are refused, at most `top` of them.
+    fn floods(&self, _top: usize) -> Floods {
+        Floods::default()
     }
 }

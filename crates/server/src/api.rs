@@ -10,6 +10,7 @@ pub mod dashboards_panels;
 pub mod drills;
 pub mod events;
 pub mod explain;
+pub mod floods;
 pub mod health;
 pub mod logs;
 pub mod metrics;

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::config::ConfigHandle;
 use crate::http::auth::Auth;
 use crate::http::{ApiError, ApiResult};
+use crate::ingest::sources::Sources;
 use crate::ingest::statsd::Statsd;
 use crate::probes::Probes;
 use crate::reliability::Reliability;
@@ -51,6 +52,8 @@ pub struct App {
     pub ingest_limits: IngestLimits,
     /// How OTLP metrics become series, and what is remembered of earlier requests under these options.
     pub ingest: ArcSwap<IngestSettings>,
+    /// Who sends metrics, and how much.
+    pub sources: Sources,
     /// Sums of delta streams; held from decoding until the rows are stored.
     pub deltas: tokio::sync::Mutex<Deltas>,
     /// Number of delta streams, for the server's own figures.

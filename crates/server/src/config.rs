@@ -5,7 +5,9 @@
 
 mod file;
 mod load;
+mod places;
 mod prometheus;
+mod sources;
 
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use arc_swap::ArcSwap;
 
 pub use file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, RetentionConfig, ScrapeConfig, StatsdConfig, read_token};
 pub use load::{Loaded, Problem, load, load_with};
-pub use prometheus::{Prometheus, load_prometheus};
+pub use prometheus::{Prometheus, is_prometheus, load_prometheus};
+pub use sources::{RatesConfig, SourceConfig, SourcesConfig};
 
 use crate::app::{App, IngestSettings};
 

@@ -9,6 +9,7 @@ mod labelled;
 pub mod otlp_http;
 pub mod remote_write;
 pub mod replay;
+pub mod sources;
 pub mod statsd;
 
 use skopos_ingest::Protocol;

@@ -8,12 +8,12 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::{
-    admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, health, logs, metrics, openapi, palette,
-    prometheus, rules, runbooks, services, slos, sql, status, tempo, traces,
+    admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, floods, health, logs, metrics, openapi,
+    palette, prometheus, rules, runbooks, services, slos, sql, status, tempo, traces,
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, rejection, request_log, ui};
-use crate::ingest::{grpc, json_lines, otlp_http, remote_write};
+use crate::ingest::{grpc, json_lines, otlp_http, remote_write, sources};
 
 fn tempo_api() -> Router<Arc<App>> {
     Router::new().route("/api/traces/{id}", get(tempo::trace)).route("/api/v2/traces/{id}", get(tempo::trace_v2)).route("/api/echo", get(tempo::echo))
@@ -60,6 +60,7 @@ fn own_api() -> Router<Arc<App>> {
         .route("/v1/drills/{id}", get(drills::one))
         .route("/v1/sql", post(sql::sql))
         .route("/v1/cardinality", get(cardinality::cardinality))
+        .route("/v1/floods", get(floods::floods))
         .route("/v1/status", get(status::status))
         .route("/v1/admin/flush", post(admin::flush))
         .route("/v1/admin/reload", post(admin::reload))
@@ -105,6 +106,7 @@ async fn nothing_else() -> ApiError {
 
 fn finish(app: &Arc<App>, routes: Router) -> Router {
     routes
+        .layer(middleware::from_fn(sources::layer))
         .layer(middleware::from_fn_with_state(Arc::clone(&app.auth), auth::layer))
         .layer(middleware::from_fn(request_log::layer))
         // One broken request must not take the server down.

@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod dns;
 mod pool;
 mod run;
+pub mod shown;
 pub mod target;
 
 use std::collections::HashMap;

@@ -26,6 +26,7 @@ use crate::config::{ConfigHandle, Loaded};
 use crate::http::auth::{Auth, load_or_create_key};
 use crate::ingest::accept::store_own;
 use crate::ingest::replay::Replay;
+use crate::ingest::sources::Sources;
 use crate::ingest::statsd::Statsd;
 use crate::probes::Probes;
 use crate::reliability::Reliability;
@@ -67,6 +68,8 @@ fn store_options(options: &ServeOptions, config: &Loaded) -> StoreOptions {
     out.head_bytes_max = config.file.limits.head_bytes_max;
     out.active_series_max = config.file.limits.active_series_max;
     out.active_series_per_metric_max = config.file.limits.active_series_per_metric_max;
+    out.active_series_per_source_max = config.file.limits.active_series_per_source_max;
+    out.out_of_order_window = Duration::from_secs(config.file.limits.out_of_order_window_seconds);
     out.retention_logs = days(retention.logs_days);
     out.retention_traces = days(retention.traces_days);
     out.retention_metrics = days(retention.metrics_days);
@@ -81,9 +84,11 @@ fn promql_options(features: &[String]) -> promql::EngineOptions {
             promql::Feature::Enabled => tracing::info!(feature, "feature switched on"),
             promql::Feature::Always => tracing::info!(feature, "feature is always on"),
             promql::Feature::NoEffect => tracing::warn!(feature, "--enable-feature: this has no meaning here"),
+            promql::Feature::Unserved(instead) => tracing::warn!(feature, instead, "--enable-feature: this is not served"),
+            // Prometheus' words: whoever watches its log for them finds them here.
             promql::Feature::Unknown => {
                 let known = promql::EngineOptions::features().collect::<Vec<_>>().join(", ");
-                tracing::warn!(feature, known, "--enable-feature: unknown feature");
+                tracing::warn!(option = feature, known, "Unknown option for --enable-feature");
             }
         }
     }
@@ -136,7 +141,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
     std::fs::create_dir_all(&options.data).with_context(|| format!("cannot create the data folder {}", options.data.display()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ingest_limits = config.file.limits.ingest.clone();
-    let store = Store::open(store_options(&options, &config), Arc::new(Replay::new(ingest_limits.clone())), Arc::clone(&clock)).await?;
+    let store = Store::open(store_options(&options, &config), Arc::new(Replay::new(ingest_limits.of_taken())), Arc::clone(&clock)).await?;
     let auth = Arc::new(authentication(&options)?);
     let reliability = Reliability::restore(store.state(), &config, Arc::clone(&clock)).await?;
     let query_limits = QueryLimits {
@@ -151,6 +156,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         auth,
         ingest_limits,
         ingest: ArcSwap::from_pointee(IngestSettings::new(config.otlp.clone())),
+        sources: Sources::default(),
         deltas: tokio::sync::Mutex::new(Deltas::new(DeltaLimits {
             streams_max: config.file.limits.delta_streams_max,
             idle_nanos: i64::try_from(config.file.limits.delta_idle_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000),
@@ -259,7 +265,8 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> anyhow::Result<()> {
 
 async fn listen(listener: TcpListener, router: Router, stop: CancellationToken) {
     // HTTP/1.1 and HTTP/2 with prior knowledge (gRPC) on the same port.
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await {
         tracing::error!(%error, "a listener failed");
     }
 }

@@ -1,5 +1,6 @@
 //! The server's own figures, shown on `/metrics` and in `GET /v1/status`.
 
+mod floods;
 mod targets;
 mod upkeep;
 
@@ -61,13 +62,26 @@ impl SignalCounters {
     }
 }
 
+/// Rows that were not taken for one reason, since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Rejections {
+    /// How many.
+    pub count: u64,
+    /// The latest of them: what was wrong and where.
+    pub example: String,
+    /// First and last time, Unix nanoseconds.
+    pub since: i64,
+    /// See `since`.
+    pub last: i64,
+}
+
 /// What came in and what did not.
 #[derive(Debug, Default)]
 pub struct IngestTelemetry {
     logs: SignalCounters,
     traces: SignalCounters,
     metrics: SignalCounters,
-    rejected: Mutex<BTreeMap<(Signal, &'static str), (u64, String)>>,
+    rejected: Mutex<BTreeMap<(Signal, &'static str), Rejections>>,
     refused: Mutex<BTreeMap<(Signal, &'static str), u64>>,
 }
 
@@ -90,9 +104,10 @@ impl IngestTelemetry {
         let mut by_reason = self.rejected.lock();
         for r in rejected {
             self.signal(signal).rejected.fetch_add(r.count, Ordering::Relaxed);
-            let entry = by_reason.entry((signal, r.reason)).or_default();
-            entry.0 += r.count;
-            entry.1.clone_from(&r.example);
+            let known = by_reason.entry((signal, r.reason)).or_insert_with(|| Rejections { since: now, ..Rejections::default() });
+            known.count += r.count;
+            known.last = now;
+            known.example.clone_from(&r.example);
         }
     }
 
@@ -101,9 +116,9 @@ impl IngestTelemetry {
         *self.refused.lock().entry((signal, reason)).or_default() += 1;
     }
 
-    /// Rejected rows: signal, reason, count, latest example.
-    pub fn rejections(&self) -> Vec<(Signal, &'static str, u64, String)> {
-        self.rejected.lock().iter().map(|((s, r), (n, e))| (*s, *r, *n, e.clone())).collect()
+    /// Rows that were not taken, by signal and reason.
+    pub fn rejections(&self) -> Vec<(Signal, &'static str, Rejections)> {
+        self.rejected.lock().iter().map(|((signal, reason), found)| (*signal, *reason, found.clone())).collect()
     }
 }
 
@@ -164,8 +179,8 @@ impl Telemetry {
             line(&mut out, "skopos_ingest_requests_total", &[("signal", s.as_str())], load(&self.ingest.signal(s).requests));
         }
         family(&mut out, "skopos_ingest_rejected_rows_total", "counter", "Rows of accepted requests that were not taken, by reason.");
-        for (signal, reason, count, _) in self.ingest.rejections() {
-            line(&mut out, "skopos_ingest_rejected_rows_total", &[("signal", signal.as_str()), ("reason", reason)], count);
+        for (signal, reason, found) in self.ingest.rejections() {
+            line(&mut out, "skopos_ingest_rejected_rows_total", &[("signal", signal.as_str()), ("reason", reason)], found.count);
         }
         family(&mut out, "skopos_ingest_refused_requests_total", "counter", "Requests answered with an error, by reason.");
         for ((signal, reason), count) in self.ingest.refused.lock().iter() {
@@ -174,6 +189,7 @@ impl Telemetry {
         family(&mut out, "skopos_delta_streams", "gauge", "OTLP delta streams whose sums are remembered.");
         line(&mut out, "skopos_delta_streams", &[], app.delta_streams.load(Ordering::Relaxed));
         let stats = app.store.stats();
+        floods::exposition(&mut out, app, &stats);
         self.upkeep(&mut out, app, &stats);
         family(&mut out, "skopos_store_head_bytes", "gauge", "Memory of rows that are not in files yet.");
         for s in signals {

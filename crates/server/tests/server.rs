@@ -32,6 +32,8 @@ mod http;
 mod import;
 #[path = "server/json_lines.rs"]
 mod json_lines;
+#[path = "server/metric_input.rs"]
+mod metric_input;
 #[path = "server/mission.rs"]
 mod mission;
 #[path = "server/otlp.rs"]

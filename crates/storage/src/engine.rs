@@ -28,6 +28,7 @@ use crate::disk::{Disk, FolderLock};
 use crate::error::{AppendError, StorageError};
 use crate::options::StoreOptions;
 use crate::record::{WalDecoder, WalPayload};
+use crate::report::AppendReport;
 use crate::stats::{DamagedFile, RecoveryStats, SeriesStats, SignalStats, StoreStats};
 use crate::table::{FileMeta, Schema, Table};
 use crate::wal::{self, Apply, Wal, signal_index};
@@ -51,7 +52,7 @@ const RETENTION_TICK: Duration = Duration::from_secs(60);
 pub(crate) type WithResolver = Box<dyn Fn(&mut dyn FnMut(&mut dyn SeriesResolver)) + Send + Sync>;
 
 /// Puts a batch into a head: batch, sequence number, now (Unix nanoseconds).
-pub(crate) type AppendBatch = Box<dyn Fn(Batch, u64, i64) + Send + Sync>;
+pub(crate) type AppendBatch = Box<dyn Fn(Batch, u64, i64) -> AppendReport + Send + Sync>;
 
 /// A signal's table and what the engine keeps about it.
 pub(crate) struct Slot {
@@ -92,9 +93,10 @@ impl Slot {
     }
 
     /// Puts a logged batch into the head. Sequence numbers come in ascending order.
-    fn apply(&self, batch: Batch, sequence: u64, now: i64) {
-        (self.append)(batch, sequence, now);
+    fn apply(&self, batch: Batch, sequence: u64, now: i64) -> AppendReport {
+        let report = (self.append)(batch, sequence, now);
         self.measure();
+        report
     }
 
     /// Looks again how much memory the head takes.
@@ -165,11 +167,11 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// Appends a batch; `Ok` when it is durable and in the head.
-    pub(crate) async fn append(&self, payload: WalPayload, batch: Batch) -> Result<(), AppendError> {
+    pub(crate) async fn append(&self, payload: WalPayload, batch: Batch) -> Result<AppendReport, AppendError> {
         let slot = self.slot(batch.signal());
         let rows = batch.rows() as u64;
         if is_nothing(&batch) {
-            return Ok(());
+            return Ok(AppendReport::default());
         }
         let claim = loop {
             match self.dedup.look(&payload, self.clock.now_nanos()) {
@@ -177,27 +179,32 @@ impl Engine {
                 Some(Seen::New(claim)) => break Some(claim),
                 Some(Seen::Stored) => {
                     slot.duplicates.fetch_add(1, Ordering::Relaxed);
-                    return Ok(());
+                    return Ok(AppendReport::default());
                 }
                 Some(Seen::Pending(mut stored)) => {
                     // An error: the other request failed, so this one takes its place.
                     if stored.wait_for(|stored| *stored).await.is_ok() {
                         slot.duplicates.fetch_add(1, Ordering::Relaxed);
-                        return Ok(());
+                        return Ok(AppendReport::default());
                     }
                 }
             }
         };
         self.wait_for_room().await?;
         let done = self.wal.submit(payload, batch, claim)?;
-        match done.await {
+        let report = match done.await {
             Ok(result) => result?,
             Err(_) => {
                 return Err(AppendError::ReadOnly { reason: "the write-ahead log has stopped".to_owned(), retry_after: Duration::from_secs(1) });
             }
-        }
-        slot.rows_appended.fetch_add(rows, Ordering::Relaxed);
-        Ok(())
+        };
+        slot.rows_appended.fetch_add(rows.saturating_sub(report.rows()), Ordering::Relaxed);
+        Ok(report)
+    }
+
+    /// Unix nanoseconds.
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now_nanos()
     }
 
     fn slot(&self, signal: Signal) -> &Slot {
@@ -312,6 +319,7 @@ impl Engine {
             traces: signal(Signal::Traces),
             metrics: signal(Signal::Metrics),
             series: SeriesStats::default(),
+            refused_by_limit: Vec::new(),
             wal: self.wal.stats(),
             merges: self.merges.load(Ordering::Relaxed),
             damaged: self.damaged.iter().cloned().chain(found_since).collect(),
@@ -363,10 +371,11 @@ fn appliers(slots: &Arc<[Slot; 3]>, clock: &Arc<dyn Clock>, due: &Arc<Notify>, o
         let (rows_max, bytes_max) = (options.flush_rows, options.head_bytes_max / 2);
         Box::new(move |batch, sequence| {
             let slot = &slots[i];
-            slot.apply(batch, sequence, clock.now_nanos());
+            let report = slot.apply(batch, sequence, clock.now_nanos());
             if flush::is_large(slot, rows_max) || held_bytes(&slots) >= bytes_max {
                 due.notify_one();
             }
+            report
         })
     })
 }

@@ -10,6 +10,7 @@
 pub mod error;
 pub mod options;
 pub mod record;
+pub mod report;
 pub mod state;
 pub mod stats;
 
@@ -35,9 +36,10 @@ pub mod store;
 pub use error::{AppendError, StorageError};
 pub use options::StoreOptions;
 pub use record::{Encoding, Protocol, WalDecoder, WalPayload};
+pub use report::AppendReport;
 pub use sql::{SqlColumn, SqlResult};
 pub use state::{Document, Expect, JournalEntry, JournalQuery, StateError, StateStore, StateWrite};
-pub use stats::{DamagedFile, RecoveryStats, SeriesStats, SignalStats, StoreStats, WalStats};
+pub use stats::{DamagedFile, RecoveryStats, RefusedSeries, SeriesStats, SignalStats, StoreStats, WalStats};
 pub use store::Store;
 
 use std::future::Future;

@@ -10,6 +10,7 @@
 // In reading order.
 mod admission;
 mod cardinality;
+mod floods;
 mod order;
 mod registry;
 mod resolver;
@@ -46,17 +47,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use skopos_model::labels::METRIC_NAME;
-use skopos_model::{MetricMetadata, SampleBatch, TimeSeries};
+use skopos_model::{Decoded, MetricMetadata, Rejected, SampleBatch, TimeSeries};
 
 use crate::blob::Blobs;
 use crate::error::StorageError;
 use crate::options::StoreOptions;
+use crate::report::AppendReport;
 use crate::table::{ColumnType, FileMeta, FileSwap, HeadSize, NewFile, Schema, Sealed, Table, View};
 
-use admission::Admission;
+use admission::{Admission, Origin, SeriesLimits};
 use cache::IndexCache;
-use generation::{Appended, Generation};
+use generation::{Appended, Generation, TIME_MAX, TIME_MIN};
 use order::{By, Order};
 use registry::Registry;
 use resolver::{RawCache, Resolver, find_or_add};
@@ -96,6 +97,7 @@ struct Refused {
     too_old: AtomicU64,
     out_of_range: AtomicU64,
     duplicate: AtomicU64,
+    conflicting: AtomicU64,
 }
 
 /// Metadata by family, with the sequence number it came with.
@@ -155,7 +157,11 @@ impl MetricsTable {
             window: i64::try_from(options.out_of_order_window.as_millis()).unwrap_or(i64::MAX),
             registry: RwLock::default(),
             raw: Mutex::default(),
-            admission: Admission::new(options.active_series_max, options.active_series_per_metric_max),
+            admission: Admission::new(SeriesLimits {
+                all: options.active_series_max,
+                metric: options.active_series_per_metric_max,
+                source: options.active_series_per_source_max,
+            }),
             file_order: Mutex::new(Order::new(By::File)),
             label_order: Mutex::new(Order::new(By::Labels)),
             state: RwLock::default(),
@@ -180,28 +186,61 @@ impl MetricsTable {
         Resolver::new(self.raw.lock(), &self.registry, &self.admission)
     }
 
-    /// Puts samples of numbered series into the head. `now`: Unix nanoseconds.
-    pub(crate) fn append_samples(&self, batch: SampleBatch, seq: u64, now: i64) {
+    /// To be told the time, Unix nanoseconds.
+    pub(crate) fn at(&self, now: i64) {
+        self.admission.at(now);
+    }
+
+    /// The log is read again: what was acknowledged once is taken, whatever the limits on series are now.
+    pub(crate) fn recovering(&self) {
+        self.admission.recovering();
+    }
+
+    /// The log has been read. `now`: Unix nanoseconds.
+    pub(crate) fn recovered(&self, now: i64) {
+        let state = self.settled();
+        let registry = self.registry.read();
+        let open = &state.open;
+        let only_histograms = open.histograms.ids().filter(|id| open.buffer(*id).is_none());
+        let active = open.buffers().iter().map(|buffer| buffer.series).chain(only_histograms);
+        self.admission.recovered(registry.next(), active.map(|id| Origin::of_series(id, &registry)), now);
+    }
+
+    /// Samples of refused series since the start, by the limit's name.
+    pub(crate) fn lost_by_limit(&self) -> Vec<(&'static str, u64)> {
+        self.admission.lost_by_limit()
+    }
+
+    /// Puts samples of numbered series into the head; tells which were not taken. `now`: Unix nanoseconds.
+    pub(crate) fn append_samples(&self, batch: SampleBatch, seq: u64, now: i64) -> AppendReport {
         self.admission.at(now);
         let mut appended = Appended::default();
         {
             let mut state = self.state.write();
             let registry = self.registry.read();
             let next = registry.next();
-            let appeared = |id: u32| self.admission.appeared(id, || registry.code_of(METRIC_NAME, id).0);
+            let appeared = |id: u32| self.admission.appeared(id, || Origin::of_series(id, &registry));
+            let state = &mut *state;
             state.open.begin(seq, now);
             let entries = state.newest.len().max(next as usize);
             state.newest.resize(entries, i64::MIN);
             for (series, times, values) in batch.runs() {
                 // A number this process has not given means nothing.
-                if series.0 < next {
+                let Some(newest) = state.newest.get_mut(series.0 as usize) else { continue };
+                if follows(times, *newest) {
+                    *newest = times.last().copied().unwrap_or(*newest);
                     state.staged.push(series, times, values);
+                    continue;
                 }
+                // Late, there already, or of an impossible time: which of them shows beside what the series has.
+                self.sort_in(state, &registry);
+                let State { open, newest, .. } = &mut *state;
+                open.append(series, (times, values), &mut newest[series.0 as usize], self.window, &appeared, &mut appended);
             }
             if state.staged.len() >= STAGED_MAX {
-                self.sort_in(&mut state, &registry);
+                self.sort_in(state, &registry);
             }
-            let State { open, newest, .. } = &mut *state;
+            let State { open, newest, .. } = state;
             for (series, time, histogram) in batch.histograms {
                 if let Some(newest) = newest.get_mut(series.0 as usize) {
                     open.append_histogram((series, time, histogram), newest, self.window, &appeared, &mut appended);
@@ -221,21 +260,21 @@ impl MetricsTable {
             }
             self.append_metadata(open, batch.metadata, seq);
         }
-        self.count(appended);
+        self.count(appended)
     }
 
     /// Sorts what was put aside into the open head.
     fn sort_in(&self, state: &mut State, registry: &Registry) {
+        // Each was newer than all before it of its series when it was put aside: there is nothing to refuse.
         let mut appended = Appended::default();
-        let appeared = |id: u32| self.admission.appeared(id, || registry.code_of(METRIC_NAME, id).0);
+        let appeared = |id: u32| self.admission.appeared(id, || Origin::of_series(id, registry));
         let State { staged, open, newest, .. } = state;
         staged.drain(|series, times, values| {
             // There is an entry for each: it was made before the samples were put aside.
             if let Some(newest) = newest.get_mut(series.0 as usize) {
-                open.append(series, (times, values), newest, self.window, &appeared, &mut appended);
+                open.append(series, (times, values), newest, i64::MAX, &appeared, &mut appended);
             }
         });
-        self.count(appended);
     }
 
     /// What is visible, with all that was acknowledged sorted in.
@@ -251,10 +290,23 @@ impl MetricsTable {
     }
 
     /// Puts samples of labelled series into the head; new series over the limit on active series are left out.
-    pub(crate) fn append_series(&self, batch: Vec<TimeSeries>, metadata: Vec<MetricMetadata>, seq: u64, now: i64) {
+    pub(crate) fn append_series(&self, batch: Vec<TimeSeries>, metadata: Vec<MetricMetadata>, seq: u64, now: i64) -> AppendReport {
+        self.admission.at(now);
         let mut samples = SampleBatch { metadata, ..SampleBatch::default() };
+        let mut refused = AppendReport::default();
         for series in batch {
-            let Some(id) = find_or_add(&self.registry, &self.admission, &series.labels) else { continue };
+            let id = match find_or_add(&self.registry, &self.admission, &series.labels) {
+                Ok(id) => id,
+                Err(why) => {
+                    let rows = (series.samples.len() + series.histograms.len()) as u64;
+                    self.admission.lost(why, rows);
+                    refused.histograms += series.histograms.len();
+                    Decoded::<()>::reject(&mut refused.rejected, "series_limit", rows, || {
+                        format!("{}: {} of {} is reached", series.labels, why.limit.name(), self.admission.limits().of(why.limit))
+                    });
+                    continue;
+                }
+            };
             for (time, value) in series.samples {
                 samples.push(id, time, value);
             }
@@ -262,7 +314,10 @@ impl MetricsTable {
             samples.starts.extend(series.starts.into_iter().map(|(from, start)| (id, from, start)));
             samples.exemplars.extend(series.exemplars.into_iter().map(|e| (id, e)));
         }
-        self.append_samples(samples, seq, now);
+        let mut report = self.append_samples(samples, seq, now);
+        report.rejected.extend(refused.rejected);
+        report.histograms += refused.histograms;
+        report
     }
 
     fn append_metadata(&self, open: &mut Generation, metadata: Vec<MetricMetadata>, seq: u64) {
@@ -285,18 +340,26 @@ impl MetricsTable {
         }
     }
 
-    fn count(&self, appended: Appended) {
-        let add = |counter: &AtomicU64, n: usize| {
-            if n > 0 {
-                counter.fetch_add(n as u64, Ordering::Relaxed);
-            }
-        };
-        add(&self.refused.too_old, appended.too_old);
-        add(&self.refused.out_of_range, appended.out_of_range);
-        add(&self.refused.duplicate, appended.duplicate);
-        if appended.too_old + appended.out_of_range > 0 {
-            tracing::debug!(too_old = appended.too_old, out_of_range = appended.out_of_range, "samples were not taken");
+    /// Counts what was not taken, and says it in words.
+    fn count(&self, appended: Appended) -> AppendReport {
+        let mut report = AppendReport::default();
+        if appended.duplicate > 0 {
+            self.refused.duplicate.fetch_add(appended.duplicate as u64, Ordering::Relaxed);
         }
+        for (not_taken, counter, reason, why) in [
+            (appended.too_old, &self.refused.too_old, "too_old", "older than the series' newest by more than the out-of-order window"),
+            (appended.out_of_range, &self.refused.out_of_range, "time_out_of_range", "outside of the years 0 to 9999"),
+            (appended.conflicting, &self.refused.conflicting, "duplicate_timestamp", "the series has another value at that time, which stays"),
+        ] {
+            let Some((series, time)) = not_taken.first else { continue };
+            counter.fetch_add(not_taken.all() as u64, Ordering::Relaxed);
+            let labels = self.registry.read().labels(series);
+            let example = format!("{labels}: sample of {time} ms: {why}");
+            tracing::debug!(reason, count = not_taken.all(), example, "samples were not taken");
+            report.rejected.push(Rejected { reason, count: not_taken.all() as u64, example });
+            report.histograms += not_taken.histograms;
+        }
+        report
     }
 
     /// Figures for the store's own metrics.
@@ -313,10 +376,12 @@ impl MetricsTable {
         MetricsStats {
             series: series as u64,
             active_series: active as u64,
+            active_series_max: self.admission.limits().all as u64,
             index_bytes: (labels + cache) as u64,
             samples_too_old: load(&self.refused.too_old),
             samples_out_of_range: load(&self.refused.out_of_range),
             samples_duplicate: load(&self.refused.duplicate),
+            samples_conflicting: load(&self.refused.conflicting),
         }
     }
 
@@ -382,6 +447,16 @@ impl MetricsTable {
     }
 }
 
+/// Whether samples are in order, all newer than the newest so far, and of times that can be stored.
+#[inline]
+fn follows(times: &[i64], newest: i64) -> bool {
+    match times {
+        &[time] => newest < time && (TIME_MIN..=TIME_MAX).contains(&time),
+        &[first, .., last] => newest < first && TIME_MIN <= first && last <= TIME_MAX && times.is_sorted_by(|a, b| a < b),
+        [] => true,
+    }
+}
+
 /// What the metrics table tells about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct MetricsStats {
@@ -389,6 +464,8 @@ pub(crate) struct MetricsStats {
     pub(crate) series: u64,
     /// Series with a sample in the open head.
     pub(crate) active_series: u64,
+    /// Most of them there may be.
+    pub(crate) active_series_max: u64,
     /// Memory of labels and caches, bytes.
     pub(crate) index_bytes: u64,
     /// Samples older than the out-of-order window allows, since the start.
@@ -397,6 +474,8 @@ pub(crate) struct MetricsStats {
     pub(crate) samples_out_of_range: u64,
     /// Samples that were there already (only those noticed at once), since the start.
     pub(crate) samples_duplicate: u64,
+    /// Samples of a time at which their series has another value (only those noticed at once), since the start.
+    pub(crate) samples_conflicting: u64,
 }
 
 impl Table for MetricsTable {

@@ -35,6 +35,8 @@ pub struct StoreOptions {
     pub active_series_max: usize,
     /// Most series of one metric with a sample in the head: one label that explodes must not take all the room.
     pub active_series_per_metric_max: usize,
+    /// Most series of one source (label `service_name`, else `job`) with a sample in the head.
+    pub active_series_per_source_max: usize,
 }
 
 impl StoreOptions {
@@ -53,9 +55,10 @@ impl StoreOptions {
             retention_traces: 15 * day,
             retention_metrics: 90 * day,
             snapshot_age: Duration::from_secs(3600),
-            out_of_order_window: 36500 * day,
+            out_of_order_window: 3_652_500 * day,
             active_series_max: 3_000_000,
             active_series_per_metric_max: 1_500_000,
+            active_series_per_source_max: 2_000_000,
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct StoreStats {
     pub metrics: SignalStats,
     /// Series of samples.
     pub series: SeriesStats,
+    /// Samples of new series that were refused since the start, by the limit's name.
+    pub refused_by_limit: Vec<(&'static str, u64)>,
     /// The write-ahead log.
     pub wal: WalStats,
     /// Merges done since the start.
@@ -53,6 +55,8 @@ pub struct SeriesStats {
     pub series: u64,
     /// Series with a sample in the open head.
     pub active_series: u64,
+    /// Most of them there may be.
+    pub active_series_max: u64,
     /// Memory of labels and caches, bytes.
     pub index_bytes: u64,
     /// Samples older than the out-of-order window allows, since the start.
@@ -61,6 +65,23 @@ pub struct SeriesStats {
     pub samples_out_of_range: u64,
     /// Samples that were there already (those noticed at once), since the start.
     pub samples_duplicate: u64,
+    /// Samples of a time at which their series has another value (those noticed at once), since the start.
+    pub samples_conflicting: u64,
+}
+
+/// A metric of one source whose new series are refused, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedSeries {
+    /// Name of the metric.
+    pub metric: String,
+    /// Who sends it; empty where no label tells.
+    pub source: String,
+    /// The label with most values over the refused series.
+    pub label: String,
+    /// Name of the limit that refused last.
+    pub limit: &'static str,
+    /// Samples refused with them since the start.
+    pub samples: u64,
 }
 
 /// Figures of the write-ahead log.

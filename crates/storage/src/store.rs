@@ -19,10 +19,11 @@ use crate::logs::LogsTable;
 use crate::metrics::{HistogramsScan, MetricsTable, SamplesScan, SeriesScan};
 use crate::options::StoreOptions;
 use crate::record::{WalDecoder, WalPayload};
+use crate::report::AppendReport;
 use crate::scan::Scan;
 use crate::sql::{Sql, SqlResult};
 use crate::state::StateStore;
-use crate::stats::{SeriesStats, StoreStats};
+use crate::stats::{RefusedSeries, SeriesStats, StoreStats};
 use crate::traces::SpansTable;
 
 /// Folder of the data files.
@@ -83,6 +84,7 @@ impl Store {
                     if let Batch::Logs(batch) = batch {
                         table.append(batch, seq, now);
                     }
+                    AppendReport::default()
                 };
                 Slot::new(Signal::Logs, Arc::clone(&logs) as _, options.retention_logs, Box::new(append))
             },
@@ -92,6 +94,7 @@ impl Store {
                     if let Batch::Spans(batch) = batch {
                         table.append(batch, seq, now);
                     }
+                    AppendReport::default()
                 };
                 Slot::new(Signal::Traces, Arc::clone(&spans) as _, options.retention_traces, Box::new(append))
             },
@@ -100,12 +103,14 @@ impl Store {
                 let append = move |batch, seq, now| match batch {
                     Batch::Samples(batch) => table.append_samples(batch, seq, now),
                     Batch::Series(series, metadata) => table.append_series(series, metadata, seq, now),
-                    Batch::Logs(_) | Batch::Spans(_) => {}
+                    Batch::Logs(_) | Batch::Spans(_) => AppendReport::default(),
                 };
                 Slot::new(Signal::Metrics, Arc::clone(&metrics) as _, options.retention_metrics, Box::new(append))
             },
         ];
         let numbering = Arc::clone(&metrics);
+        metrics.recovering();
+        let time = Arc::clone(&clock);
         let engine = Engine::open(Parts {
             options,
             clock,
@@ -118,6 +123,7 @@ impl Store {
             lock: Some(lock),
         })
         .await?;
+        metrics.recovered(time.now_nanos());
         let tables: [(&'static str, Arc<dyn Scan>); 5] = [
             ("logs", Arc::clone(&logs) as _),
             ("spans", Arc::clone(&spans) as _),
@@ -129,19 +135,21 @@ impl Store {
         Ok(Arc::new(Self { engine, logs, spans, metrics, state: StateStore::new(database), sql }))
     }
 
-    /// Appends a batch. On `Ok` it is durable and can be queried.
+    /// Appends a batch. On `Ok` it is durable and can be queried, but for the rows the report names: those whose series
+    /// or time forbid it.
     ///
     /// `payload` is what is logged: the request's body as it came, from which the decoder given at start makes the
     /// same rows again, or [`Batch::to_bytes`] where rows were changed or refused.
     ///
     /// # Errors
     /// Nothing of the batch is acknowledged then; the error says when to try again.
-    pub fn append(&self, payload: WalPayload, batch: Batch) -> BoxFuture<'_, Result<(), AppendError>> {
+    pub fn append(&self, payload: WalPayload, batch: Batch) -> BoxFuture<'_, Result<AppendReport, AppendError>> {
         Box::pin(self.engine.append(payload, batch))
     }
 
     /// Gives the numbering of series to a decoder. One at a time: keep only decoding inside.
     pub fn with_resolver<R>(&self, decode: impl FnOnce(&mut dyn SeriesResolver) -> R) -> R {
+        self.metrics.at(self.engine.now());
         decode(&mut self.metrics.resolver())
     }
 
@@ -188,12 +196,19 @@ impl Store {
         let series = SeriesStats {
             series: metrics.series,
             active_series: metrics.active_series,
+            active_series_max: metrics.active_series_max,
             index_bytes: metrics.index_bytes,
             samples_too_old: metrics.samples_too_old,
             samples_out_of_range: metrics.samples_out_of_range,
             samples_duplicate: metrics.samples_duplicate,
+            samples_conflicting: metrics.samples_conflicting,
         };
-        StoreStats { series, ..self.engine.stats() }
+        StoreStats { series, refused_by_limit: self.metrics.lost_by_limit(), ..self.engine.stats() }
+    }
+
+    /// Metrics whose new series are refused, in short: at most `top`, those that lost most first.
+    pub fn refused_series(&self, top: usize) -> Vec<RefusedSeries> {
+        self.metrics.refused_series(top)
     }
 
     /// Starts flushing by size and age, merging, retention and expiry; ends with [`Store::close`].

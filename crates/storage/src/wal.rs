@@ -26,6 +26,7 @@ pub(crate) use replay::Replay;
 use crate::dedup::DedupClaim;
 use crate::error::{AppendError, StorageError};
 use crate::record::WalPayload;
+use crate::report::AppendReport;
 use crate::stats::WalStats;
 
 /// A group this large does not wait for company.
@@ -37,8 +38,8 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 96 << 20;
 /// How often a log that could not be written is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Puts a logged batch into its table's head: batch, sequence number.
-pub(crate) type Apply = Box<dyn Fn(Batch, u64) + Send>;
+/// Puts a logged batch into its table's head: batch, sequence number. Tells what was not taken.
+pub(crate) type Apply = Box<dyn Fn(Batch, u64) -> AppendReport + Send>;
 
 struct Pending {
     payload: WalPayload,
@@ -46,7 +47,7 @@ struct Pending {
     /// Memory of body and rows.
     bytes: usize,
     claim: Option<DedupClaim>,
-    done: oneshot::Sender<Result<(), AppendError>>,
+    done: oneshot::Sender<Result<AppendReport, AppendError>>,
 }
 
 struct Logged {
@@ -136,7 +137,7 @@ impl Wal {
         payload: WalPayload,
         batch: Batch,
         claim: Option<DedupClaim>,
-    ) -> Result<oneshot::Receiver<Result<(), AppendError>>, AppendError> {
+    ) -> Result<oneshot::Receiver<Result<AppendReport, AppendError>>, AppendError> {
         let bytes = payload.body.len() + memory(&batch);
         let (done, receiver) = oneshot::channel();
         let size = record::size(&payload);
@@ -322,14 +323,14 @@ fn apply_logged(shared: &Shared, groups: &mpsc::Receiver<Vec<Logged>>, apply: &A
         drop(payload);
         let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| apply(batch, sequence)));
         shared.in_flight.fetch_sub(bytes, Ordering::Relaxed);
-        if applied.is_err() {
+        let Ok(report) = applied else {
             break_down(shared, "a table failed on rows that were logged; restart to recover them");
             let _ = done.send(Err(read_only("a table failed on these rows".to_owned())));
             continue;
-        }
+        };
         if let Some(claim) = claim {
             claim.stored();
         }
-        let _ = done.send(Ok(()));
+        let _ = done.send(Ok(report));
     }
 }

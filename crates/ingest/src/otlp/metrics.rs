@@ -23,7 +23,7 @@ use crate::error::IngestError;
 use crate::otlp::names::NameKind;
 use crate::otlp::resource::{CachedResource, Envelope, Resources, Scopes};
 use crate::proto::{Message, ProtoError, Reader, bytes, varint};
-use crate::series::{Refusal, resolve, shown};
+use crate::series::{Refusal, SERIES_LIMIT, resolve, shown};
 
 pub(crate) use labels::ResourceLabels;
 use labels::{Part, SeriesKey};
@@ -215,7 +215,11 @@ impl Decoder<'_, '_> {
             return Ok(Err(("label_too_long", text)));
         }
         let whole = key.with_part(part);
-        resolve(&mut *self.resolver, whole.bytes(), || whole.labels(head, labels, part, ctx))
+        let found = resolve(&mut *self.resolver, whole.bytes(), || whole.labels(head, labels, part, ctx))?;
+        if matches!(found, Err((SERIES_LIMIT, _))) {
+            self.resolver.lost(1);
+        }
+        Ok(found)
     }
 
     /// Notes when a series' counter was started, unless that is known.

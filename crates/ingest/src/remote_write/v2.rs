@@ -16,7 +16,7 @@ use crate::context::{Context, Starts};
 use crate::error::IngestError;
 use crate::histogram::WireHistogram;
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed64, varint};
-use crate::series::{Refusal, resolve};
+use crate::series::{Refusal, SERIES_LIMIT, resolve};
 
 const REQUEST: Message = Message { name: "Request", tags: &[bytes(4), bytes(5)] };
 const TIME_SERIES: Message = Message { name: "TimeSeries", tags: &[bytes(1), varint(1), bytes(2), bytes(3), bytes(4), bytes(5)] };
@@ -180,6 +180,9 @@ impl<'b> Decoder<'_, '_, 'b> {
         let id = match refused {
             Ok(id) => id,
             Err((reason, text)) => {
+                if reason == SERIES_LIMIT {
+                    self.resolver.lost(rows);
+                }
                 Decoded::<()>::reject(&mut self.rejected, reason, rows.max(1), || format!("series at byte {}: {text}", whole.offset()));
                 return Ok(());
             }

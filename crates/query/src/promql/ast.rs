@@ -84,7 +84,7 @@ pub struct Shift {
     pub at: Option<At>,
 }
 
-/// How values between samples are taken (experimental beyond `Plain`).
+/// How values between samples are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sampling {
     /// Samples inside the window.

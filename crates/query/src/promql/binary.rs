@@ -267,6 +267,10 @@ impl Pairing<'_, '_> {
         // With group_right Prometheus exchanges the sides but not their fill values: `fill_left` is then for the
         // "many" side on the right. Rules written for it rely on that.
         let (fill_many, fill_one) = (m.fill_left, m.fill_right);
+        if (fill_many.is_some() || fill_one.is_some()) && !self.ev.options.fill_modifiers {
+            let message = "the fill modifiers are experimental: the feature promql-binop-fill-modifiers is not switched on".to_owned();
+            return Err(QueryError::Parse { message, at: self.expr.span });
+        }
         let width = many.width;
         let mut groups = Groups::default();
         let one_codes: Vec<u32> = one.keys.iter().map(|k| groups.code(k, self.pick)).collect();

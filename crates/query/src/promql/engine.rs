@@ -20,8 +20,10 @@ pub struct EngineOptions {
     pub lookback: Duration,
     /// Resolution of subqueries that state none (Prometheus: the global evaluation interval, 1 minute).
     pub subquery_step: Duration,
-    /// Whether experimental functions, aggregations and modifiers may be used.
+    /// Whether experimental functions and aggregations may be used.
     pub experimental: bool,
+    /// Whether `fill`, `fill_left` and `fill_right` may be used.
+    pub fill_modifiers: bool,
     /// Whether rates take into account when a counter was started, where its samples say so.
     pub start_timestamps: bool,
     /// Whether names are taken off at the end of a query instead of at each function.
@@ -34,6 +36,7 @@ impl Default for EngineOptions {
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             experimental: false,
+            fill_modifiers: false,
             start_timestamps: false,
             delayed_name_removal: false,
         }

@@ -231,11 +231,6 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(crate) fn duration_ms(&self, duration: &Duration) -> Evaluated<i64> {
-        if !self.options.experimental && !duration.is_literal() {
-            return Err(QueryError::Execution(format!(
-                "duration expressions are experimental: {duration}; switch experimental functions on to use them"
-            )));
-        }
         duration.resolve_ms(self.times).map_err(|reason| QueryError::Execution(format!("{reason} in duration {duration}")))
     }
 
@@ -249,13 +244,6 @@ impl<'a> Evaluator<'a> {
             None => None,
         };
         Ok(steps.times().map(|t| at.unwrap_or(t).saturating_sub(offset)).collect())
-    }
-
-    fn check_sampling(&self, sampling: Sampling) -> Evaluated<()> {
-        if sampling == Sampling::Plain || self.options.experimental {
-            return Ok(());
-        }
-        Err(QueryError::Execution("the anchored and smoothed modifiers are experimental; switch experimental functions on to use them".to_owned()))
     }
 
     fn positive_ms(&self, duration: &Duration) -> Evaluated<i64> {
@@ -346,7 +334,6 @@ impl<'a> Evaluator<'a> {
 
     /// An instant vector selector: what is wanted of its samples.
     pub(crate) fn latest(&mut self, expr: &Expr, selector: &Selector, steps: Steps, wanted: Wanted) -> Evaluated<Vector> {
-        self.check_sampling(selector.sampling)?;
         let moments = self.moments(&selector.shift, steps)?;
         self.latest_at(expr, selector, steps, moments, wanted)
     }
@@ -366,7 +353,6 @@ impl<'a> Evaluator<'a> {
     }
 
     fn range(&mut self, r: &RangeSelector, steps: Steps) -> Evaluated<Val> {
-        self.check_sampling(r.selector.sampling)?;
         let range = self.positive_ms(&r.range)?;
         let ends = self.moments(&r.selector.shift, steps)?;
         let series = self.fetch(&r.selector, &ends, range)?;

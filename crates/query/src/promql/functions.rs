@@ -233,7 +233,7 @@ pub static FUNCTIONS: &[Function] = &[
     .experimental(),
     function("end", &[], &[], Body::Special(time::end), "End of the query's time range, Unix seconds.", "end()").returns(S).experimental(),
     map("exp", f64::exp, "e to the power of the value.", "exp(v)"),
-    named_window("first_over_time", over_time::first, "Oldest sample in the window.", "first_over_time(v[1h])").experimental(),
+    named_window("first_over_time", over_time::first, "Oldest sample in the window.", "first_over_time(v[1h])"),
     map("floor", f64::floor, "Rounds down to a whole number.", "floor(v)"),
     function(
         "histogram_avg",

@@ -24,6 +24,10 @@ pub struct Cardinality {
     active_series: u64,
     /// Limit on active series; new ones beyond are refused.
     active_series_max: u64,
+    /// Limit on those of one source; new ones beyond are refused.
+    active_series_per_source_max: u64,
+    /// Values and series that have come since then count as new, Unix nanoseconds.
+    recent_since: String,
     /// Distinct label names.
     label_names: u64,
     /// Distinct pairs of label name and value.
@@ -45,7 +49,9 @@ struct Metric {
     series: u64,
     active_series: u64,
     active_series_max: u64,
-    /// Attempts to add a series that were refused since the start.
+    /// Series that have come since `recent_since`.
+    recent_series: u64,
+    /// Different series that were refused since the start, about; `GET /v1/floods` says more.
     refused: u64,
     /// First refusal, Unix nanoseconds.
     refused_since: Option<String>,
@@ -62,6 +68,8 @@ struct Metric {
 struct Label {
     label: String,
     values: u64,
+    /// Those that have come since `recent_since`.
+    recent_values: u64,
     /// Newest values, a few.
     examples: Vec<String>,
 }
@@ -79,12 +87,13 @@ fn counts(all: Vec<(String, u64)>) -> Vec<Count> {
 
 impl From<cardinality::MetricCardinality> for Metric {
     fn from(m: cardinality::MetricCardinality) -> Self {
-        let label = |LabelCardinality { label, values, examples }| Label { label, values, examples };
+        let label = |LabelCardinality { label, values, recent_values, examples }| Label { label, values, recent_values, examples };
         Self {
             metric: m.metric,
             series: m.series,
             active_series: m.active_series,
             active_series_max: m.active_series_max,
+            recent_series: m.recent_series,
             refused: m.refused,
             refused_since: m.refused_between.map(|(first, _)| first.to_string()),
             refused_last: m.refused_between.map(|(_, last)| last.to_string()),
@@ -113,6 +122,8 @@ pub async fn cardinality(State(app): State<Arc<App>>, Query(params): Query<Cardi
         series: found.series,
         active_series: found.active_series,
         active_series_max: found.active_series_max,
+        active_series_per_source_max: found.active_series_per_source_max,
+        recent_since: found.recent_since.to_string(),
         label_names: found.label_names,
         label_pairs: found.label_pairs,
         metrics: found.metrics.into_iter().map(Metric::from).collect(),

@@ -39,6 +39,7 @@ use crate::http::auth;
         super::services::golden,
         super::capacity::note,
         super::cardinality::cardinality,
+        super::floods::floods,
         super::correlate::correlate,
         super::palette::search,
         super::dashboards::list,

@@ -1,6 +1,6 @@
 //! `skopos check`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -18,19 +18,23 @@ use crate::dashboards;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Files are told apart by their content: Markdown is a runbook, `apiVersion: openslo/…` an SLO, `groups:`
-a rule file, `kind: Dashboard` a dashboard, anything else a configuration (whose globs are followed). Give runbooks together with the
-rules that name them.
+a rule file, `kind: Dashboard` a dashboard, `scrape_configs:`, `global:` and other sections of Prometheus a prometheus.yml (what is not served
+of it is a warning), anything else a configuration. Globs of both are followed. Give runbooks together with the rules that name them.
 
 Exit code: 0 fine (warnings allowed unless --strict), 1 findings, 2 a file cannot be read.
 
 Examples:
   skopos check skopos.yaml
   skopos check rules/*.yml slos/*.yaml runbooks/*.md
+  skopos check --prometheus-config prometheus.yml
   skopos check --native alerts.yml     (owner, impact, runbook are demanded of paging rules)")]
 pub(crate) struct CheckArgs {
     /// Rule files, SLOs, runbooks, dashboards, configurations.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "prometheus_config")]
     files: Vec<PathBuf>,
+    /// A prometheus.yml, checked together with the configuration it is served with, if that is the one file given.
+    #[arg(long)]
+    prometheus_config: Option<PathBuf>,
     /// Rule files are our own, not imported: a paging rule without owner, impact or runbook is an error.
     #[arg(long)]
     native: bool,
@@ -57,6 +61,7 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let mut count = [0usize; 5];
     let mut inputs: Vec<InputFile> = Vec::new();
+    let mut prometheus = args.prometheus_config.as_deref();
     for (path, text) in texts {
         let name = path.display().to_string();
         if !name.ends_with(".md") && dashboards::is_dashboard(&text) {
@@ -68,18 +73,12 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         match detect_kind(&name, &text) {
             Some(FileKind::PrometheusRules) if args.native => inputs.push(InputFile { path: name, text, kind: FileKind::NativeRules }),
             Some(kind) => inputs.push(InputFile { path: name, text, kind }),
-            None => {
-                count[3] += 1;
-                match config::load(Some(path), 0, 1) {
-                    Ok(loaded) => {
-                        add(&mut count, &loaded.engine.runbooks, &loaded.engine.slos, &loaded.engine.groups);
-                        count[4] += loaded.dashboards.len();
-                        problems.extend(loaded.problems);
-                    }
-                    Err(more) => problems.extend(more),
-                }
-            }
+            None if config::is_prometheus(&text) => configuration(None, Some(path), &mut count, &mut problems),
+            None => configuration(Some(path), prometheus.take(), &mut count, &mut problems),
         }
+    }
+    if prometheus.is_some() {
+        configuration(None, prometheus, &mut count, &mut problems);
     }
     let checked = check(&inputs, &CheckOptions::default());
     add(&mut count, &checked.runbooks, &checked.slos, &checked.groups);
@@ -108,6 +107,19 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Checks a configuration of ours, a `prometheus.yml`, or both as they are served together.
+fn configuration(own: Option<&Path>, prometheus: Option<&Path>, count: &mut [usize; 5], problems: &mut Vec<Problem>) {
+    count[3] += usize::from(own.is_some()) + usize::from(prometheus.is_some());
+    match config::load_with(own, prometheus, 0, 1) {
+        Ok(loaded) => {
+            add(count, &loaded.engine.runbooks, &loaded.engine.slos, &loaded.engine.groups);
+            count[4] += loaded.dashboards.len();
+            problems.extend(loaded.problems);
+        }
+        Err(more) => problems.extend(more),
+    }
 }
 
 /// Counts what is sound: runbooks, SLOs, rules.

@@ -48,8 +48,8 @@ pub(crate) struct ServeArgs {
     /// File with the API key; made when it is not there. [default: api-key in the data folder]
     #[arg(long)]
     api_key_file: Option<PathBuf>,
-    /// Switch on experimental PromQL, by Prometheus' names: promql-experimental-functions,
-    /// promql-extended-range-selectors, promql-binop-fill-modifiers, promql-delayed-name-removal, use-start-timestamps.
+    /// Switch on experimental PromQL, by Prometheus' names: promql-experimental-functions, promql-binop-fill-modifiers,
+    /// promql-delayed-name-removal, use-start-timestamps. A name that is not served, or that nobody knows, is a warning.
     #[arg(long, value_name = "FEATURE,…", value_delimiter = ',')]
     enable_feature: Vec<String>,
     /// Demand no key for anything: for tests and benchmarks on loopback.

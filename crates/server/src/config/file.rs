@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use skopos_ingest::otlp::options::OtlpOptions;
 use skopos_reliability::notify::NotifyConfig;
 use skopos_reliability::runbooks::{ActionKind, ParameterSchema};
 
+use super::sources::{RatesConfig, SourceConfig};
 use crate::probes::ProbeConfig;
 use crate::scrape::Job;
 use crate::scrape::config::{GlobalConfig, Scheme, ScrapeJobConfig, ScrapeProtocol, Span, TargetGroup};
+use crate::scrape::shown::shown;
 
 /// The configuration file. Paths and globs are relative to the file's folder.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -205,8 +208,8 @@ impl ScrapeConfig {
             [Some(one)] if one == "https" => Scheme::Https,
             _ => return Err("targets: expected host:port, or the same scheme (http or https) in front of all".to_owned()),
         };
-        let hosts =
-            self.targets.iter().map(|target| target.split_once("://").map_or(target.as_str(), |(_, host)| host).trim_end_matches('/').to_owned());
+        let host = |target: &String| target.split_once("://").map_or(target.as_str(), |(_, host)| host).trim_end_matches('/').to_owned();
+        let targets: Vec<String> = self.targets.iter().map(host).collect();
         let config = ScrapeJobConfig {
             job_name: self.job.clone(),
             scrape_interval: Some(Span(Duration::from_secs(self.interval_seconds.max(1)))),
@@ -218,10 +221,16 @@ impl ScrapeConfig {
             honor_labels: self.honor_labels,
             honor_timestamps: Some(self.honor_timestamps),
             scheme,
-            static_configs: vec![TargetGroup { targets: hosts.collect(), labels: self.labels.clone() }],
+            static_configs: vec![TargetGroup { targets: targets.clone(), labels: self.labels.clone() }],
             ..ScrapeJobConfig::default()
         };
-        config.job(&GlobalConfig::default(), base)
+        let mut job = config.job(&GlobalConfig::default(), base)?;
+        let raw = json!({
+            "job_name": self.job, "metrics_path": self.path, "scheme": scheme.as_str(), "honor_labels": self.honor_labels,
+            "honor_timestamps": self.honor_timestamps, "static_configs": [{"targets": targets, "labels": self.labels}],
+        });
+        job.yaml = shown(raw, job.interval, job.timeout);
+        Ok(job)
     }
 }
 
@@ -287,6 +296,14 @@ pub struct LimitsConfig {
     pub active_series_max: usize,
     /// Most series of one metric with a sample in memory; further *new* ones are refused.
     pub active_series_per_metric_max: usize,
+    /// Most series of one source (the label `service_name`, else `job`) with a sample in memory; further *new* ones are refused.
+    pub active_series_per_source_max: usize,
+    /// A sample this much older than the newest of its series is refused, seconds; the default takes any.
+    pub out_of_order_window_seconds: u64,
+    /// How much metrics a source may send over time. In force after a reload.
+    pub rates: RatesConfig,
+    /// Other limits for some sources of metrics, by their names. In force after a reload.
+    pub sources: BTreeMap<String, SourceConfig>,
     /// Most OTLP delta streams whose sums are remembered; points of further ones are refused.
     pub delta_streams_max: usize,
     /// A delta stream without a point for so long is forgotten, seconds; its next point starts anew.
@@ -302,6 +319,12 @@ impl Default for LimitsConfig {
             query_samples_max: 200_000_000,
             active_series_max: 3_000_000,
             active_series_per_metric_max: 1_500_000,
+            active_series_per_source_max: 2_000_000,
+            // Ten thousand years, which is all the times there are: backfills are taken, and one sample of a wrong clock
+            // does not lock its series out.
+            out_of_order_window_seconds: 3_652_500 * 86_400,
+            rates: RatesConfig::default(),
+            sources: BTreeMap::new(),
             delta_streams_max: 100_000,
             delta_idle_seconds: 3_600,
         }

@@ -10,7 +10,7 @@ use skopos_reliability::config_error::{Finding, FindingSeverity};
 use skopos_reliability::engine::EngineConfig;
 use skopos_reliability::runbooks::Actions;
 
-use super::file::{ActionConfig, ConfigFile, PageContract, read_token};
+use super::file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, read_token};
 use super::prometheus::{Prometheus, load_prometheus};
 use crate::dashboards::{self, document::Dashboard};
 use crate::probes::{PROBES_MAX, Probe, Snippet};
@@ -70,6 +70,13 @@ impl Problem {
     pub fn warning(file: &str, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { file: file.to_owned(), line: None, severity: FindingSeverity::Warning, text: format!("{file}: warning: {message}"), message }
+    }
+
+    /// A warning about a line of a file, where that is known.
+    pub fn warning_at(file: &str, line: Option<u32>, message: impl Into<String>) -> Self {
+        let one = Self::warning(file, message);
+        let Some(number) = line else { return one };
+        Self { line, text: format!("{file}:{number}: warning: {}", one.message), ..one }
     }
 
     /// Whether the part is refused for it.
@@ -287,7 +294,7 @@ fn own_jobs(file: &ConfigFile, base: &Path, name: &str, problems: &mut Vec<Probl
 /// Puts what a `prometheus.yml` says beside our own configuration, and names what is not served of it.
 fn take_prometheus(given: Prometheus, file: &mut ConfigFile, jobs: &mut Vec<Job>, problems: &mut Vec<Problem>) -> PathBuf {
     let name = given.path.display().to_string();
-    problems.extend(given.unserved.iter().map(|text| Problem::warning(&name, text.clone())));
+    problems.extend(given.unserved.iter().map(|(line, text)| Problem::warning_at(&name, *line, text.clone())));
     for job in given.jobs {
         if jobs.iter().any(|known| known.name == job.name) {
             problems.push(Problem::whole(&name, format!("scrape_configs: the job {:?} is also in our own section scrape", job.name)));
@@ -298,6 +305,15 @@ fn take_prometheus(given: Prometheus, file: &mut ConfigFile, jobs: &mut Vec<Job>
     file.rule_files.extend(given.rule_files);
     if let Some(seconds) = given.evaluation_interval_seconds {
         file.evaluation_interval_seconds = seconds;
+    }
+    let own_window = &mut file.limits.out_of_order_window_seconds;
+    match given.out_of_order_window_seconds {
+        Some(seconds) if *own_window == LimitsConfig::default().out_of_order_window_seconds => *own_window = seconds,
+        Some(seconds) if *own_window != seconds => {
+            let text = "storage: tsdb: out_of_order_time_window: our own limits.out_of_order_window_seconds is in force instead";
+            problems.push(Problem::warning(&name, text));
+        }
+        _ => {}
     }
     match given.otlp {
         Some(options) if file.otlp == OtlpOptions::default() => file.otlp = options,

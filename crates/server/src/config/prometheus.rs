@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use skopos_ingest::otlp::names::NameTranslation;
 use skopos_ingest::otlp::options::OtlpOptions;
 use skopos_ingest::relabel::{RelabelConfig, compile};
 
 use super::load::{Problem, read, yaml_problem};
+use super::places::Places;
 use crate::scrape::Job;
 use crate::scrape::config::{GlobalConfig, ScrapeJobConfig, Size, Span, Unserved, check_protocols, validation_scheme};
+use crate::scrape::shown::{jobs_of, shown};
 
 /// A key without a value is as good as none, as in Prometheus.
 fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -114,8 +116,15 @@ pub struct Prometheus {
     pub jobs: Vec<Job>,
     /// Section `otlp`, if there is one.
     pub otlp: Option<OtlpOptions>,
-    /// Keys that are not served, and what stands in their place.
-    pub unserved: Vec<String>,
+    /// How much older than the newest of its series a sample may be, if the file says so.
+    pub out_of_order_window_seconds: Option<u64>,
+    /// Keys that are not served: where they stand, and what stands in their place.
+    pub unserved: Vec<(Option<u32>, String)>,
+}
+
+/// Whether a file is one by its sections.
+pub fn is_prometheus(text: &str) -> bool {
+    Places::new(text).is_prometheus()
 }
 
 /// Reads the file.
@@ -127,6 +136,7 @@ pub fn load_prometheus(path: &Path) -> Result<Prometheus, Vec<Problem>> {
     let text = read(path).map_err(|problem| vec![problem])?;
     let file: PrometheusFile =
         if text.trim().is_empty() { PrometheusFile::default() } else { serde_saphyr::from_str(&text).map_err(|e| vec![yaml_problem(&name, &e)])? };
+    let (places, mut raw) = (Places::new(&text), jobs_of(&text));
     let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut out = Prometheus { path: path.to_path_buf(), ..Prometheus::default() };
     let mut problems: Vec<Problem> = Vec::new();
@@ -141,7 +151,7 @@ pub fn load_prometheus(path: &Path) -> Result<Prometheus, Vec<Problem>> {
         out.rule_files.push(base.join(pattern).display().to_string());
     }
     out.evaluation_interval_seconds = file.global.evaluation_interval.map(|span| span.0.as_secs().max(1)).or(Some(60));
-    let (files, more) = scrape_files(&file, &base, &name);
+    let (files, more) = scrape_files(&file, &base, &name, &mut raw);
     more.into_iter().for_each(&mut wrong);
     let mut names = BTreeSet::new();
     for (config, origin, base) in
@@ -150,8 +160,15 @@ pub fn load_prometheus(path: &Path) -> Result<Prometheus, Vec<Problem>> {
         let place = if origin == name { String::new() } else { format!("{origin}: ") };
         match config.job(&file.global, &base) {
             Ok(job) if !names.insert(job.name.clone()) => wrong(format!("{place}scrape_configs: the job {:?} is configured twice", job.name)),
-            Ok(job) => {
-                out.unserved.extend(config.unserved().into_iter().map(|key| format!("scrape_configs: job {:?}: {key} is not served", job.name)));
+            Ok(mut job) => {
+                let in_file = origin == name;
+                for key in config.unserved() {
+                    let line = if in_file { places.of_job(&job.name, key) } else { None };
+                    out.unserved.push((line, format!("{place}scrape_configs: job {:?}: {key} is not served", job.name)));
+                }
+                if let Some(raw) = raw.remove(&job.name) {
+                    job.yaml = shown(raw, job.interval, job.timeout);
+                }
                 out.jobs.push(job);
             }
             Err(reason) => wrong(format!("{place}scrape_configs: job {:?}: {reason}", config.job_name)),
@@ -163,7 +180,8 @@ pub fn load_prometheus(path: &Path) -> Result<Prometheus, Vec<Problem>> {
             Err(reason) => wrong(format!("otlp: {reason}")),
         }
     }
-    unserved(&file, &mut out.unserved);
+    out.out_of_order_window_seconds = file.storage.as_ref().and_then(|s| s.tsdb.as_ref()?.out_of_order_time_window).map(|span| span.0.as_secs());
+    unserved(&file, &places, &mut out.unserved);
     if problems.is_empty() { Ok(out) } else { Err(problems) }
 }
 
@@ -175,7 +193,8 @@ fn middle_glob(pattern: &str) -> bool {
 type FileJob = (ScrapeJobConfig, String, PathBuf);
 
 /// The jobs of `scrape_config_files`.
-fn scrape_files(file: &PrometheusFile, base: &Path, name: &str) -> (Vec<FileJob>, Vec<String>) {
+/// Their texts go to `raw`, by the jobs' names.
+fn scrape_files(file: &PrometheusFile, base: &Path, name: &str, raw: &mut Map<String, Value>) -> (Vec<FileJob>, Vec<String>) {
     let (mut jobs, mut problems) = (Vec::new(), Vec::new());
     for pattern in &file.scrape_config_files {
         if middle_glob(pattern) {
@@ -197,6 +216,7 @@ fn scrape_files(file: &PrometheusFile, base: &Path, name: &str) -> (Vec<FileJob>
             }
             let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
             let parsed = read(&path).and_then(|text| {
+                raw.extend(jobs_of(&text));
                 if text.trim().is_empty() { Ok(ScrapeFile::default()) } else { serde_saphyr::from_str(&text).map_err(|e| yaml_problem(&origin, &e)) }
             });
             match parsed {
@@ -354,38 +374,47 @@ fn check_tracing(tracing: &Value) -> Result<(), String> {
     reserved_header(tracing, &HEADERS)
 }
 
-/// Names what is read and not served, with what stands in its place.
-fn unserved(file: &PrometheusFile, out: &mut Vec<String>) {
-    let mut note = |given: bool, text: &str| {
+/// Names what is read and not served, with its place and what stands in its place.
+fn unserved(file: &PrometheusFile, places: &Places<'_>, out: &mut Vec<(Option<u32>, String)>) {
+    let mut note = |given: bool, section: &str, key: &str, text: &str| {
         if given {
-            out.push(text.to_owned());
+            let path = if key.is_empty() { section.to_owned() } else { format!("{section}: {key}") };
+            // The innermost key of a path is the one that is looked for.
+            let innermost = key.rsplit(": ").next().unwrap_or(key);
+            out.push((places.of(section, if innermost.is_empty() { section } else { innermost }), format!("{path}: {text}")));
         }
     };
     let global = &file.global;
-    note(!global.external_labels.is_empty(), "global: external_labels are not added: nothing is federated or forwarded from here");
-    note(global.query_log_file.is_some(), "global: query_log_file is not written: each answer states what its query cost");
-    note(global.scrape_failure_log_file.is_some(), "global: scrape_failure_log_file is not written: /api/v1/targets shows each target's last error");
-    note(global.rule_query_offset.is_some(), "global: rule_query_offset is not served");
-    note(global.keep_dropped_targets.is_some(), "global: keep_dropped_targets is not served: a thousand of each job are shown");
-    let escapes = |scheme: &Option<String>| scheme.as_deref().is_some_and(|scheme| scheme != "allow-utf-8");
-    note(
-        global.metric_name_validation_scheme.as_deref() == Some("legacy") || escapes(&global.metric_name_escaping_scheme),
-        "global: names are taken as UTF-8: metric_name_validation_scheme legacy and metric_name_escaping_scheme are not served",
-    );
-    note(file.runtime.is_some(), "runtime: there is no Go runtime to tune");
-    note(
-        !file.alerting.alertmanagers.is_empty(),
-        "alerting: alertmanagers are not notified: alerts go to the routes and receivers of our own section `notify`",
-    );
-    note(!file.alerting.alert_relabel_configs.is_empty(), "alerting: alert_relabel_configs are not applied");
-    note(file.storage.is_some(), "storage: retention and windows are those of our own sections `retention` and `limits`");
-    note(file.tracing.is_some(), "tracing: this server's own traces are not sent elsewhere");
-    note(!file.remote_write.is_empty(), "remote_write: samples are not forwarded");
-    note(!file.remote_read.is_empty(), "remote_read: other stores are not asked");
+    note(!global.external_labels.is_empty(), "global", "external_labels", "not added: nothing is federated or forwarded from here");
+    note(global.query_log_file.is_some(), "global", "query_log_file", "not written: each answer states what its query cost");
+    let each_error = "not written: /api/v1/targets shows each target's last error";
+    note(global.scrape_failure_log_file.is_some(), "global", "scrape_failure_log_file", each_error);
+    note(global.rule_query_offset.is_some(), "global", "rule_query_offset", "not served");
+    note(global.keep_dropped_targets.is_some(), "global", "keep_dropped_targets", "not served: a thousand of each job are shown");
+    let legacy = global.metric_name_validation_scheme.as_deref() == Some("legacy");
+    note(legacy, "global", "metric_name_validation_scheme", "legacy is not served: names are taken as UTF-8");
+    let escapes = global.metric_name_escaping_scheme.as_deref().is_some_and(|scheme| scheme != "allow-utf-8");
+    note(escapes, "global", "metric_name_escaping_scheme", "not served: names are taken as UTF-8");
+    note(file.runtime.is_some(), "runtime", "", "there is no Go runtime to tune");
+    let ours = "not notified: alerts go to the routes and receivers of our own section `notify`";
+    note(!file.alerting.alertmanagers.is_empty(), "alerting", "alertmanagers", ours);
+    note(!file.alerting.alert_relabel_configs.is_empty(), "alerting", "alert_relabel_configs", "not applied");
+    if let Some(storage) = &file.storage {
+        let tsdb = storage.tsdb.as_ref();
+        note(tsdb.is_some_and(|t| t.retention.is_some()), "storage", "tsdb: retention", "not served: our own section `retention` says how long");
+        let own = "not served: samples are in Parquet files";
+        note(tsdb.is_some_and(|t| t.chunk_encoding.is_some()), "storage", "tsdb: chunk_encoding", own);
+        note(tsdb.is_some_and(|t| t.stale_series_compaction_threshold.is_some()), "storage", "tsdb: stale_series_compaction_threshold", own);
+        note(storage.exemplars.is_some(), "storage", "exemplars", "not served: exemplars are kept as long as samples");
+    }
+    note(file.tracing.is_some(), "tracing", "", "this server's own traces are not sent elsewhere");
+    note(!file.remote_write.is_empty(), "remote_write", "", "samples are not forwarded");
+    note(!file.remote_read.is_empty(), "remote_read", "", "other stores are not asked");
     if let Some(otlp) = &file.otlp {
-        note(otlp.promote_scope_metadata, "otlp: promote_scope_metadata is not served");
-        note(otlp.label_name_underscore_sanitization == Some(false), "otlp: label_name_underscore_sanitization cannot be switched off");
-        note(otlp.label_name_preserve_multiple_underscores == Some(false), "otlp: label_name_preserve_multiple_underscores cannot be switched off");
+        note(otlp.promote_scope_metadata, "otlp", "promote_scope_metadata", "not served");
+        let fixed = "cannot be switched off";
+        note(otlp.label_name_underscore_sanitization == Some(false), "otlp", "label_name_underscore_sanitization", fixed);
+        note(otlp.label_name_preserve_multiple_underscores == Some(false), "otlp", "label_name_preserve_multiple_underscores", fixed);
     }
 }
 
@@ -439,10 +468,23 @@ mod tests {
     #[test]
     fn what_is_not_served_is_named() {
         let got = read_text("global: {external_labels: {a: b}}\nremote_write: [{url: 'http://x'}]\nscrape_configs: [{job_name: k, kubernetes_sd_configs: [{role: pod}]}]\n").unwrap();
-        assert_eq!(got.unserved.len(), 3, "{:?}", got.unserved);
-        assert_eq!(got.unserved[0], "scrape_configs: job \"k\": kubernetes_sd_configs is not served");
+        let said: Vec<String> = got.unserved.iter().map(|(line, text)| format!("{}: {text}", line.unwrap_or(0))).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said[0], "3: scrape_configs: job \"k\": kubernetes_sd_configs is not served");
+        assert_eq!(said[1], "1: global: external_labels: not added: nothing is federated or forwarded from here");
+        assert_eq!(said[2], "2: remote_write: samples are not forwarded");
+        assert!(got.jobs[0].yaml.contains("kubernetes_sd_configs"), "{}", got.jobs[0].yaml);
         assert_eq!((got.jobs.len(), got.evaluation_interval_seconds), (1, Some(60)));
-        assert_eq!(read_text("scrape_configs: [{job_name: a, static_configs: [{targets: ['h:1']}]}]").unwrap().unserved, Vec::<String>::new());
+        assert_eq!(read_text("scrape_configs: [{job_name: a, static_configs: [{targets: ['h:1']}]}]").unwrap().unserved, Vec::new());
+    }
+
+    #[test]
+    fn the_window_for_late_samples_is_taken() {
+        let window = |text: &str| read_text(text).unwrap().out_of_order_window_seconds;
+        assert_eq!(window("storage: {tsdb: {out_of_order_time_window: 30m}}"), Some(1_800));
+        assert_eq!(window("storage: {tsdb: {out_of_order_time_window: 0s}}"), Some(0));
+        assert_eq!((window("storage: {tsdb: {}}"), window("global: {}")), (None, None));
+        assert_eq!(read_text("storage:\n  tsdb:\n    retention: {time: 15d}\n").unwrap().unserved[0].0, Some(3));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use futures::StreamExt;
 use skopos_ingest::otlp::metrics::DELTA_TEMPORALITY;
 use skopos_ingest::otlp::metrics::delta::DeltaPass;
 use skopos_ingest::{Context, IngestError, Protocol, decode};
-use skopos_model::{Batch, Labels, Rejected, SeriesId, SeriesResolver, Signal};
+use skopos_model::{Batch, IngestLimits, Labels, Rejected, SeriesId, SeriesResolver, Signal};
 use skopos_storage::{AppendError, Encoding, WalPayload};
 
 use super::labelled::Remembering;
+use super::sources::{OverRate, Source};
 use crate::app::{App, IngestSettings};
 
 /// Why a request was not stored.
@@ -27,6 +28,8 @@ pub enum AcceptError {
     Incomplete(String),
     /// The body cannot be read.
     Malformed(IngestError),
+    /// Who sends it, or all together, send too much.
+    OverRate(OverRate),
     /// The store does not take it now.
     Append(AppendError),
 }
@@ -40,6 +43,7 @@ impl AcceptError {
             Self::Malformed(e) if e.is_too_large() => "decompressed_too_large",
             Self::Malformed(e) if e.is_unsupported() => "unsupported",
             Self::Malformed(_) => "malformed",
+            Self::OverRate(_) => "over_rate",
             Self::Append(AppendError::Overloaded { .. }) => "overloaded",
             Self::Append(_) => "read_only",
         }
@@ -50,6 +54,7 @@ impl AcceptError {
         match self {
             Self::Append(AppendError::Overloaded { retry_after, .. } | AppendError::ReadOnly { retry_after, .. }) => Some(*retry_after),
             Self::Append(_) => Some(Duration::from_secs(1)),
+            Self::OverRate(over) => Some(over.retry_after),
             _ => None,
         }
     }
@@ -62,7 +67,7 @@ impl AcceptError {
             Self::Malformed(e) if e.is_too_large() => S::PAYLOAD_TOO_LARGE,
             Self::Malformed(e) if e.is_unsupported() => S::UNSUPPORTED_MEDIA_TYPE,
             Self::Incomplete(_) | Self::Malformed(_) => S::BAD_REQUEST,
-            Self::Append(AppendError::Overloaded { .. }) => S::TOO_MANY_REQUESTS,
+            Self::OverRate(_) | Self::Append(AppendError::Overloaded { .. }) => S::TOO_MANY_REQUESTS,
             Self::Append(_) => S::SERVICE_UNAVAILABLE,
         }
     }
@@ -74,6 +79,7 @@ impl std::fmt::Display for AcceptError {
             Self::BodyTooLarge { max } => write!(f, "the body is over the limit body_bytes_max of {max} bytes; send smaller batches"),
             Self::Incomplete(reason) => write!(f, "the body ended early: {reason}"),
             Self::Malformed(error) => error.fmt(f),
+            Self::OverRate(over) => over.fmt(f),
             Self::Append(error) => error.fmt(f),
         }
     }
@@ -140,6 +146,8 @@ pub struct Request {
     pub encoding: skopos_ingest::Encoding,
     /// Query parameters the decoder needs (JSON lines), mostly empty.
     pub context: String,
+    /// Who sends it.
+    pub source: Source,
     /// The body as it came.
     pub body: Bytes,
 }
@@ -168,9 +176,16 @@ struct Read {
 }
 
 /// Reads a body. Only metrics number series, and only they wait for the table of series.
-fn read(app: &App, request: &Request, settings: &IngestSettings, received: i64, deltas: Option<&DeltaPass<'_>>) -> Result<Read, IngestError> {
-    let plain = request.encoding.decompress(&request.body, app.ingest_limits.decompressed_bytes_max)?;
-    let ctx = Context { otlp: &settings.otlp, deltas, ..Context::new(&app.ingest_limits, received, &settings.cache) };
+fn read(
+    app: &App,
+    request: &Request,
+    settings: &IngestSettings,
+    limits: &IngestLimits,
+    received: i64,
+    deltas: Option<&DeltaPass<'_>>,
+) -> Result<Read, IngestError> {
+    let plain = request.encoding.decompress(&request.body, limits.decompressed_bytes_max)?;
+    let ctx = Context { otlp: &settings.otlp, deltas, ..Context::new(limits, received, &settings.cache) };
     let run = |series: &mut dyn SeriesResolver| decode(request.protocol, &plain, &request.context, &ctx, series);
     let (decoded, spelled_out) = if request.protocol.signal() == Signal::Metrics {
         app.store.with_resolver(|series| {
@@ -182,12 +197,17 @@ fn read(app: &App, request: &Request, settings: &IngestSettings, received: i64, 
             }
             // What is logged then has labels and no numbers. Bodies with refused rows are read again for it: only bad
             // requests pay.
+            series.again();
             let mut remembering = Remembering::new(series);
             let decoded = run(&mut remembering)?;
             let spelled_out = match &decoded.batch {
                 Batch::Samples(samples) => Some(remembering.spell_out(samples)),
                 _ => None,
             };
+            if deltas.is_none() && wants_deltas(&decoded.rejected) {
+                // It is read once more with the sums.
+                series.again();
+            }
             Ok((decoded, spelled_out))
         })?
     } else {
@@ -196,15 +216,43 @@ fn read(app: &App, request: &Request, settings: &IngestSettings, received: i64, 
     Ok(Read { batch: decoded.batch, rejected: decoded.rejected, changed: decoded.changed, spelled_out })
 }
 
-async fn store(app: &Arc<App>, mut request: Request) -> Result<Accepted, AcceptError> {
+/// Whether points of delta streams were met without their sums.
+fn wants_deltas(rejected: &[Rejected]) -> bool {
+    rejected.iter().any(|r| r.reason == DELTA_TEMPORALITY)
+}
+
+async fn store(app: &Arc<App>, request: Request) -> Result<Accepted, AcceptError> {
+    if request.protocol.signal() != Signal::Metrics {
+        return decode_and_append(app, request, &app.ingest_limits).await;
+    }
+    let (config, source, bytes) = (app.config.get(), request.source.clone(), request.body.len());
+    let limits = &config.file.limits;
+    let rates = (&limits.rates, &limits.sources);
+    let now = app.clock.now_nanos();
+    app.sources.admit(&source, rates, bytes, now).map_err(AcceptError::OverRate)?;
+    let own = limits.sources.get(&*source.name).and_then(|own| own.ingest_limits(&app.ingest_limits));
+    let accepted = decode_and_append(app, request, own.as_ref().unwrap_or(&app.ingest_limits)).await;
+    // What cannot be read costs as well; what the store could not take now is sent again.
+    match &accepted {
+        Ok(accepted) => {
+            let refused: u64 = accepted.rejected.iter().map(|r| r.count).sum();
+            app.sources.pay(&source, rates, (accepted.rows + accepted.histograms) as u64 + refused, bytes, now);
+        }
+        Err(AcceptError::Append(_)) => {}
+        Err(_) => app.sources.pay(&source, rates, 0, bytes, now),
+    }
+    accepted
+}
+
+async fn decode_and_append(app: &Arc<App>, mut request: Request, limits: &IngestLimits) -> Result<Accepted, AcceptError> {
     let received = app.clock.now_nanos();
     let bytes = request.body.len();
     let settings = app.ingest.load_full();
     if matches!(request.protocol, Protocol::OtlpMetrics | Protocol::OtlpMetricsJson) {
         request.context.clone_from(&settings.otlp_text);
     }
-    let first = read(app, &request, &settings, received, None).map_err(AcceptError::Malformed)?;
-    if !first.rejected.iter().any(|r| r.reason == DELTA_TEMPORALITY) {
+    let first = read(app, &request, &settings, limits, received, None).map_err(AcceptError::Malformed)?;
+    if !wants_deltas(&first.rejected) {
         return append(app, request, first, &settings, received, bytes).await;
     }
     // Sums of delta streams depend on what came before: one such request after another, and what it adds is kept once
@@ -212,7 +260,7 @@ async fn store(app: &Arc<App>, mut request: Request) -> Result<Accepted, AcceptE
     let mut deltas = app.deltas.lock().await;
     let (second, changes) = {
         let pass = deltas.pass();
-        let second = read(app, &request, &settings, received, Some(&pass)).map_err(AcceptError::Malformed)?;
+        let second = read(app, &request, &settings, limits, received, Some(&pass)).map_err(AcceptError::Malformed)?;
         (second, pass.into_changes())
     };
     let accepted = append(app, request, second, &settings, received, bytes).await?;
@@ -230,9 +278,9 @@ async fn append(
     bytes: usize,
 ) -> Result<Accepted, AcceptError> {
     let signal = request.protocol.signal();
-    let Read { batch, rejected, changed, spelled_out } = read;
-    let rows = batch.rows();
-    let (histograms, exemplars) = match &batch {
+    let Read { batch, mut rejected, changed, spelled_out } = read;
+    let mut rows = batch.rows();
+    let (mut histograms, exemplars) = match &batch {
         Batch::Samples(samples) => (samples.histograms.len(), samples.exemplars.len()),
         _ => (0, 0),
     };
@@ -268,11 +316,14 @@ async fn append(
             Batch::Samples(samples) => samples.starts.clone(),
             _ => Vec::new(),
         };
-        app.store.append(payload, batch).await.map_err(AcceptError::Append)?;
+        let report = app.store.append(payload, batch).await.map_err(AcceptError::Append)?;
         settings.cache.stored(&starts);
+        rows = rows.saturating_sub(usize::try_from(report.rows()).unwrap_or(usize::MAX));
+        histograms = histograms.saturating_sub(report.histograms);
+        rejected.extend(report.rejected);
     }
     app.telemetry.ingest.stored(signal, rows, bytes, &rejected, received);
-    Ok(Accepted { rows: rows - histograms, histograms, exemplars, rejected, changed })
+    Ok(Accepted { rows: rows.saturating_sub(histograms), histograms, exemplars, rejected, changed })
 }
 
 /// The log record of rows that no request body stands for.
@@ -290,20 +341,22 @@ pub fn batch_payload(batch: &Batch, received: i64) -> Option<WalPayload> {
     })
 }
 
-/// Stores rows made here: scrapes, rule results, figures derived from spans.
+/// Stores rows made here: scrapes, rule results, figures derived from spans. Tells which were not taken, which is
+/// counted as well.
 ///
 /// # Errors
 /// When the store does not take them now.
-pub async fn store_own(app: &Arc<App>, batch: Batch) -> Result<(), AppendError> {
+pub async fn store_own(app: &Arc<App>, batch: Batch) -> Result<Vec<Rejected>, AppendError> {
     if batch.rows() == 0 && !matches!(&batch, Batch::Series(_, metadata) if !metadata.is_empty()) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let now = app.clock.now_nanos();
     let (signal, rows) = (batch.signal(), batch.rows());
-    let Some(payload) = batch_payload(&batch, now) else { return Ok(()) };
-    app.store.append(payload, batch).await?;
+    let Some(payload) = batch_payload(&batch, now) else { return Ok(Vec::new()) };
+    let report = app.store.append(payload, batch).await?;
     if signal != Signal::Metrics || rows > 0 {
-        app.telemetry.ingest.stored(signal, rows, 0, &[], now);
+        let taken = rows.saturating_sub(usize::try_from(report.rows()).unwrap_or(usize::MAX));
+        app.telemetry.ingest.stored(signal, taken, 0, &report.rejected, now);
     }
-    Ok(())
+    Ok(report.rejected)
 }

@@ -22,6 +22,7 @@ use skopos_ingest::otlp::response::{Code, export_protobuf, status_protobuf};
 use skopos_ingest::{Encoding, IngestError, Protocol};
 
 use super::accept::{AcceptError, Request, accept, read_body};
+use super::sources::Source;
 use crate::app::App;
 
 /// Compressed flag and length before each message.
@@ -49,12 +50,13 @@ async fn metrics(State(app): State<Arc<App>>, request: HttpRequest) -> Response 
 
 async fn export(app: Arc<App>, protocol: Protocol, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
+    let source = Source::of(&parts.extensions);
     let encoding = parts.headers.get("grpc-encoding").and_then(|v| v.to_str().ok());
     let stored = async {
         let body = read_body(body, app.ingest_limits.body_bytes_max + PREFIX).await?;
         let (compressed, message) = unframe(body)?;
         let encoding = if compressed { Encoding::from_header(encoding).map_err(AcceptError::Malformed)? } else { Encoding::Identity };
-        accept(&app, Request { protocol, encoding, context: String::new(), body: message }).await
+        accept(&app, Request { protocol, encoding, context: String::new(), source, body: message }).await
     };
     match stored.await {
         Ok(accepted) => reply(Some(export_protobuf(&accepted.rejected, &accepted.changed)), None),

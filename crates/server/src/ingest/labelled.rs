@@ -53,6 +53,18 @@ impl SeriesResolver for Remembering<'_> {
         self.labels.entry(series).or_insert_with(parse);
         Some(series)
     }
+
+    fn refusal(&self) -> String {
+        self.inner.refusal()
+    }
+
+    fn lost(&mut self, samples: u64) {
+        self.inner.lost(samples);
+    }
+
+    fn again(&mut self) {
+        self.inner.again();
+    }
 }
 
 #[cfg(test)]

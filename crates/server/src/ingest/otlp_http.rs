@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use skopos_ingest::otlp::response::{Code, export_json, export_protobuf, status_json, status_protobuf};
@@ -14,6 +14,7 @@ use skopos_ingest::{Encoding, Protocol};
 use skopos_model::Signal;
 
 use super::accept::{AcceptError, Request, accept, read_body};
+use super::sources::Source;
 use crate::app::App;
 
 /// Paths of the three signals.
@@ -26,23 +27,23 @@ pub fn routes() -> Router<Arc<App>> {
 
 /// `POST /v1/logs`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
 #[utoipa::path(post, path = "/v1/logs", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportLogsServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
-pub(crate) async fn logs(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    export(&app, uri.path(), Signal::Logs, &headers, body).await
+pub(crate) async fn logs(State(app): State<Arc<App>>, uri: Uri, extensions: Extensions, headers: HeaderMap, body: Body) -> Response {
+    export(&app, uri.path(), Signal::Logs, Source::of(&extensions), &headers, body).await
 }
 
 /// `POST /v1/traces`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
 #[utoipa::path(post, path = "/v1/traces", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportTraceServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
-pub(crate) async fn traces(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    export(&app, uri.path(), Signal::Traces, &headers, body).await
+pub(crate) async fn traces(State(app): State<Arc<App>>, uri: Uri, extensions: Extensions, headers: HeaderMap, body: Body) -> Response {
+    export(&app, uri.path(), Signal::Traces, Source::of(&extensions), &headers, body).await
 }
 
 /// `POST /v1/metrics`: OTLP over HTTP; protobuf or, with `application/json`, JSON; identity, gzip or zstd.
 #[utoipa::path(post, path = "/v1/metrics", tag = "otlp", request_body(content = String, content_type = "application/x-protobuf", description = "`ExportMetricsServiceRequest`"), responses((status = 200, description = "Stored; `partial_success` tells what was not"), (status = 400, description = "Cannot be read; not to be sent again"), (status = 413, description = "Over a limit; send smaller batches"), (status = 415, description = "Unknown content type or encoding"), (status = 429, description = "At a limit, to be sent again after Retry-After"), (status = 503, description = "Cannot write now, to be sent again after Retry-After")))]
-pub(crate) async fn metrics(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
-    export(&app, uri.path(), Signal::Metrics, &headers, body).await
+pub(crate) async fn metrics(State(app): State<Arc<App>>, uri: Uri, extensions: Extensions, headers: HeaderMap, body: Body) -> Response {
+    export(&app, uri.path(), Signal::Metrics, Source::of(&extensions), &headers, body).await
 }
 
-async fn export(app: &Arc<App>, path: &str, signal: Signal, headers: &HeaderMap, body: Body) -> Response {
+async fn export(app: &Arc<App>, path: &str, signal: Signal, source: Source, headers: &HeaderMap, body: Body) -> Response {
     let header = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
     // The specification has every sender state it: what comes without one is not guessed at.
     let content_type = header(header::CONTENT_TYPE).filter(|kind| !kind.is_empty()).unwrap_or("none");
@@ -58,7 +59,7 @@ async fn export(app: &Arc<App>, path: &str, signal: Signal, headers: &HeaderMap,
     let stored = async {
         let encoding = Encoding::from_header(header(header::CONTENT_ENCODING)).map_err(AcceptError::Malformed)?;
         let body = read_body(body, app.ingest_limits.body_bytes_max).await?;
-        accept(app, Request { protocol, encoding, context: String::new(), body }).await
+        accept(app, Request { protocol, encoding, context: String::new(), source, body }).await
     };
     match stored.await {
         Ok(accepted) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use skopos_ingest::protocols::find;
@@ -14,6 +14,7 @@ use skopos_model::Signal;
 
 use super::accept::{AcceptError, Request, accept, read_body};
 use super::replay::REMOTE_WRITE_2;
+use super::sources::Source;
 use crate::app::App;
 
 /// Headers of the answer that say how much was stored: samples, native histograms, exemplars.
@@ -32,7 +33,7 @@ pub fn routes() -> Router<Arc<App>> {
 /// samples were not taken (the good ones are stored: senders do not repeat a 400); 429 and 503 with `Retry-After` to be
 /// sent again; 413 over a size limit; 415 for other types and encodings. Every answer says how many samples, native
 /// histograms and exemplars were stored.
-pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+pub async fn write(State(app): State<Arc<App>>, extensions: Extensions, headers: HeaderMap, body: Body) -> Response {
     let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
     let unsupported = |message: &str| {
         app.telemetry.ingest.refused(Signal::Metrics, "unsupported");
@@ -56,7 +57,8 @@ pub async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
     };
     let context = if protocol == Protocol::RemoteWrite2 { REMOTE_WRITE_2.to_owned() } else { String::new() };
     // Snappy is part of the protocol here; the decoder takes it off.
-    match accept(&app, Request { protocol, encoding: Encoding::Identity, context, body }).await {
+    let source = Source::of(&extensions);
+    match accept(&app, Request { protocol, encoding: Encoding::Identity, context, source, body }).await {
         Ok(accepted) => {
             let written = [accepted.rows, accepted.histograms, accepted.exemplars];
             if accepted.rejected.is_empty() {

@@ -29,7 +29,7 @@ pub fn wal_protocol(protocol: Protocol) -> skopos_storage::Protocol {
 /// Context of logged bodies of remote write 2.0.
 pub(super) const REMOTE_WRITE_2: &str = "v2";
 
-/// Decodes logged bodies with the limits they were accepted under.
+/// Decodes logged bodies. They were taken as they came: what limits has since been lowered must not refuse them.
 #[derive(Debug)]
 pub struct Replay {
     limits: IngestLimits,
@@ -38,7 +38,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// For bodies accepted under `limits`.
+    /// With [`IngestLimits::of_taken`].
     pub fn new(limits: IngestLimits) -> Self {
         Self { limits, settings: Mutex::default() }
     }

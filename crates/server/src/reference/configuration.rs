@@ -11,8 +11,9 @@ use crate::config::{ActionConfig, ConfigFile, ScrapeConfig};
 use crate::probes::{NativeProbe, ProbeConfig};
 
 /// Files that hold what the configuration is read into; the first that has a name wins.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     include_str!("../config/file.rs"),
+    include_str!("../config/sources.rs"),
     include_str!("../probes/config.rs"),
     include_str!("../../../model/src/limits.rs"),
     include_str!("../../../ingest/src/otlp/options.rs"),
@@ -174,6 +175,8 @@ fn defaults(name: &str) -> Option<Map<String, Value>> {
                 "OtlpOptions" => all["otlp"].clone(),
                 "LimitsConfig" => all["limits"].clone(),
                 "IngestLimits" => all["limits"]["ingest"].clone(),
+                "RatesConfig" => all["limits"]["rates"].clone(),
+                "SourceConfig" => serde_json::to_value(crate::config::SourceConfig::default()).unwrap(),
                 other => panic!("{other}: what are its defaults?"),
             }
         }

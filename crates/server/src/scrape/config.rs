@@ -524,6 +524,8 @@ pub struct Job {
     pub dns_sd: Vec<DnsSdConfig>,
     /// Folder that relative paths begin at.
     pub base: PathBuf,
+    /// As the API shows it.
+    pub yaml: String,
 }
 
 impl ScrapeJobConfig {
@@ -681,6 +683,7 @@ impl ScrapeJobConfig {
             http_sd,
             dns_sd: self.dns_sd_configs.clone(),
             base: base.to_path_buf(),
+            yaml: String::new(),
         })
     }
 }

@@ -15,6 +15,7 @@ use super::config::{Job, ScrapeProtocol, accept_header};
 use super::target::{Target, merged};
 use crate::app::App;
 use crate::ingest::accept::store_own;
+use crate::ingest::sources::Source;
 use crate::telemetry::LastScrape;
 
 /// Scrapes one target.
@@ -22,6 +23,8 @@ pub(super) struct Scraper {
     app: Arc<App>,
     job: Arc<Job>,
     target: Target,
+    /// Whose rate it counts against.
+    source: Source,
     /// How it is asked, or why it cannot be.
     client: Result<Client, String>,
     /// Headers of each request.
@@ -76,14 +79,22 @@ impl Scraper {
     pub(super) fn new(app: Arc<App>, job: Arc<Job>, target: Target, client: Result<Client, String>) -> Self {
         let headers =
             vec![("accept", accept_header(&job.protocols)), ("x-prometheus-scrape-timeout-seconds", target.timeout.as_secs_f64().to_string())];
-        Self { app, job, target, client, headers, known: HashMap::new() }
+        Self { source: Source::job(&job.name), app, job, target, client, headers, known: HashMap::new() }
     }
 
     async fn scrape(&mut self) {
         let (now, started) = (self.app.clock.now_millis(), Instant::now());
-        let result = self.ask(now).await;
+        let config = self.app.config.get();
+        let rates = (&config.file.limits.rates, &config.file.limits.sources);
+        let result = match self.app.sources.admit(&self.source, rates, 0, now.saturating_mul(1_000_000)) {
+            Ok(()) => self.ask(now).await,
+            Err(over) => Err(over.to_string()),
+        };
         let duration = started.elapsed();
         let mut error = result.as_ref().err().cloned().unwrap_or_default();
+        if let Ok(scraped) = &result {
+            self.app.sources.pay(&self.source, rates, scraped.samples as u64, scraped.bytes, now.saturating_mul(1_000_000));
+        }
         let scraped = result.unwrap_or_default();
         let Scraped { mut series, metadata, samples, bytes } = scraped;
         let kept = series.len();
@@ -105,10 +116,17 @@ impl Scraper {
         for (name, value) in OWN.into_iter().zip(figures).chain(extra) {
             series.push(TimeSeries { labels: self.target.own(name), samples: vec![(now, value)], ..TimeSeries::default() });
         }
-        if let Err(reason) = store_own(&self.app, Batch::Series(series, metadata)).await {
-            error = format!("scraped but not stored: {reason}");
-            // What was not stored has to be told anew next time.
-            self.known.clear();
+        match store_own(&self.app, Batch::Series(series, metadata)).await {
+            Ok(rejected) => {
+                if let Some(first) = rejected.first() {
+                    tracing::debug!(target = self.target.url, reason = first.reason, example = first.example, "samples of a scrape not taken");
+                }
+            }
+            Err(reason) => {
+                error = format!("scraped but not stored: {reason}");
+                // What was not stored has to be told anew next time.
+                self.known.clear();
+            }
         }
         let last = LastScrape { error, at: now.saturating_mul(1_000_000), duration: duration.as_secs_f64() };
         self.app.telemetry.targets.scraped(&self.job.name, &self.target.key(), last);

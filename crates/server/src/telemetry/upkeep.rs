@@ -27,8 +27,6 @@ impl Telemetry {
         line(out, "skopos_store_upkeep_failing", &[], u8::from(!stats.background_error.is_empty()));
         family(out, "skopos_ingest_duplicate_requests_total", "counter", "Requests sent again that were acknowledged without storing them twice.");
         family_lines(out, "skopos_ingest_duplicate_requests_total", |signal| signal_stats(stats, signal).duplicates);
-        family(out, "skopos_series_active", "gauge", "Series with a sample in memory.");
-        line(out, "skopos_series_active", &[], stats.series.active_series);
         let evaluation = app.reliability.evaluation_status(app.clock.now_nanos());
         family(out, "skopos_rules_failing", "gauge", "Rules whose last evaluation failed.");
         line(out, "skopos_rules_failing", &[], &evaluation["failing"]);

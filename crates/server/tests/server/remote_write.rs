@@ -9,7 +9,7 @@ use crate::process::Server;
 use crate::telemetry::PROTOBUF;
 use crate::write_request::{SNAPPY, Sample, TimeSeries, VERSION, WriteRequest, labels};
 
-fn series(names: &[(&str, &str)], samples: &[(f64, i64)]) -> TimeSeries {
+pub(crate) fn series(names: &[(&str, &str)], samples: &[(f64, i64)]) -> TimeSeries {
     let samples = samples.iter().map(|&(value, timestamp)| Sample { value, timestamp }).collect();
     TimeSeries { labels: labels(names), samples, exemplars: Vec::new() }
 }
@@ -74,14 +74,14 @@ fn other_encodings_and_broken_bodies_are_refused() {
     assert_eq!(server.get("/healthz").status, 200);
 }
 
-const V2: (&str, &str) = ("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request");
-const VERSION_2: (&str, &str) = ("x-prometheus-remote-write-version", "2.0.0");
+pub(crate) const V2: (&str, &str) = ("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request");
+pub(crate) const VERSION_2: (&str, &str) = ("x-prometheus-remote-write-version", "2.0.0");
 
 fn own(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> skopos_model::TimeSeries {
     skopos_model::TimeSeries { labels: Labels::new(labels.iter().copied()), samples: samples.to_vec(), ..Default::default() }
 }
 
-fn written(answer: &crate::http::Response) -> [String; 3] {
+pub(crate) fn written(answer: &crate::http::Response) -> [String; 3] {
     ["samples", "histograms", "exemplars"].map(|what| answer.header(&format!("x-prometheus-remote-write-{what}-written")).to_owned())
 }
 

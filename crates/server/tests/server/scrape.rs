@@ -123,9 +123,16 @@ fn a_prometheus_yml_is_scraped() {
     assert_eq!(up, 2, "{targets}");
     // What is not served is named, in the log and in the status.
     let problems = server.get("/v1/status").expect(200).json()["config"]["problems"].to_string();
-    for named in ["kubernetes_sd_configs is not served", "external_labels are not added", "remote_write: samples are not forwarded"] {
+    for named in ["kubernetes_sd_configs is not served", "global: external_labels: not added", "remote_write: samples are not forwarded"] {
         assert!(problems.contains(named) && server.log().contains(named), "{problems}");
     }
+    assert!(server.log().contains("prometheus.yml:3: warning: remote_write:"), "{}", server.log());
+    let pool = server.get("/api/v1/scrape_pools/config?scrapePool=api").expect(200).json()["data"]["yaml"].as_str().unwrap().to_owned();
+    for line in ["job_name: api", "scrape_interval: 1s", "metrics_path: /probe", "sample_limit: 10", "password_file: password"] {
+        assert!(pool.contains(line), "{line}: {pool}");
+    }
+    let all = server.get("/api/v1/status/config").expect(200).json()["data"]["yaml"].as_str().unwrap().to_owned();
+    assert!(all.contains("- job_name: api") && all.contains("- job_name: files"), "{all}");
     // A series that is no longer exposed ends; one over a limit fails the scrape; an unreadable answer does as well.
     exporter.say(200, TEXT, b"other 1\n");
     eventually("the end of the series", || server.promql("requests_total").is_empty().then_some(()));

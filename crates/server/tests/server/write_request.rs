@@ -60,6 +60,41 @@ pub(crate) struct Exemplar {
     pub(crate) timestamp: i64,
 }
 
+/// `io.prometheus.write.v2.Request`, as far as labels and samples go.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Request2 {
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) symbols: Vec<String>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) timeseries: Vec<TimeSeries2>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TimeSeries2 {
+    #[prost(uint32, repeated, tag = "1")]
+    pub(crate) labels_refs: Vec<u32>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl From<&WriteRequest> for Request2 {
+    fn from(request: &WriteRequest) -> Self {
+        let mut out = Self { symbols: vec![String::new()], timeseries: Vec::new() };
+        for one in &request.timeseries {
+            let mut labels_refs = Vec::new();
+            for text in one.labels.iter().flat_map(|label| [&label.name, &label.value]) {
+                let place = out.symbols.iter().position(|known| known == text).unwrap_or_else(|| {
+                    out.symbols.push(text.clone());
+                    out.symbols.len() - 1
+                });
+                labels_refs.push(place as u32);
+            }
+            out.timeseries.push(TimeSeries2 { labels_refs, samples: one.samples.clone() });
+        }
+        out
+    }
+}
+
 /// Labels of these names and values.
 pub(crate) fn labels(pairs: &[(&str, &str)]) -> Vec<Label> {
     pairs.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect()

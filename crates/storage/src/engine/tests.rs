@@ -16,6 +16,7 @@ use super::*;
 use crate::catalog::Durability;
 use crate::disk::LocalDisk;
 use crate::record::{Encoding, Protocol};
+use crate::report::AppendReport;
 
 struct NoSeries;
 
@@ -52,7 +53,11 @@ impl Rig {
         let retention = Duration::from_secs(24 * 3600);
         let slot = |i: usize, signal| {
             let (table, appended) = (Arc::clone(&tables[i]), Arc::clone(&tables[i]));
-            Slot::new(signal, table, retention, Box::new(move |batch, seq, now| appended.append(&batch, seq, now)))
+            let append = move |batch, seq, now| {
+                appended.append(&batch, seq, now);
+                AppendReport::default()
+            };
+            Slot::new(signal, table, retention, Box::new(append))
         };
         let slots = [slot(0, Signal::Logs), slot(1, Signal::Traces), slot(2, Signal::Metrics)];
         let (catalog, folder) = (options.data.join("catalog.sqlite"), options.data.join("tables"));
@@ -80,7 +85,7 @@ impl Rig {
     async fn append(&self, signal: Signal, texts: &[&str]) -> Result<(), AppendError> {
         let lines: Vec<_> = texts.iter().map(|text| (self.clock.now_nanos(), (*text).to_owned())).collect();
         let batch = batch(signal, &lines);
-        self.engine.append(payload(&batch, Protocol::Batch), batch).await
+        self.engine.append(payload(&batch, Protocol::Batch), batch).await.map(drop)
     }
 
     fn texts(&self, signal: Signal) -> Vec<String> {

@@ -44,6 +44,18 @@ impl Buffer {
         self.first <= end && start <= self.last
     }
 
+    /// The value at a time that is not newer than all, where it is at hand: in the open buffer, or the last one packed.
+    /// What is further back is settled when it is read.
+    fn known(&self, time: i64, scratch: &mut AppendScratch) -> Option<f64> {
+        if let Ok(at) = self.tail.binary_search_by_key(&time, |s| s.0) {
+            return Some(self.tail[at].1);
+        }
+        let last = self.chunks.last().filter(|chunk| time == self.newest && chunk.times.last == time)?;
+        scratch.values.clear();
+        last.extend_values(&mut scratch.chunk, &mut scratch.values);
+        scratch.values.last().copied()
+    }
+
     /// Samples in the closed range, ascending, of equal times the first that came.
     pub(super) fn read(&self, start: i64, end: i64, scratch: &mut ReadScratch, out: &mut Samples) {
         let ReadScratch { chunk, times, values, late } = scratch;
@@ -81,16 +93,38 @@ pub(super) struct ReadScratch {
     late: Vec<(i64, f64)>,
 }
 
+/// Samples that were not taken for one reason: how many floats and histograms, and the first of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct NotTaken {
+    pub(super) floats: usize,
+    pub(super) histograms: usize,
+    /// Series and time, Unix milliseconds.
+    pub(super) first: Option<(u32, i64)>,
+}
+
+impl NotTaken {
+    fn count(&mut self, series: u32, time: i64, histogram: bool) {
+        *(if histogram { &mut self.histograms } else { &mut self.floats }) += 1;
+        self.first.get_or_insert((series, time));
+    }
+
+    pub(super) fn all(&self) -> usize {
+        self.floats + self.histograms
+    }
+}
+
 /// What became of appended samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Appended {
     pub(super) taken: usize,
-    /// The series has a sample of that time already.
+    /// The series has this sample already.
     pub(super) duplicate: usize,
+    /// The series has another value at that time, which stays.
+    pub(super) conflicting: NotTaken,
     /// Older than the window allows.
-    pub(super) too_old: usize,
+    pub(super) too_old: NotTaken,
     /// Outside the years 0 to 9999.
-    pub(super) out_of_range: usize,
+    pub(super) out_of_range: NotTaken,
 }
 
 /// First and last millisecond that every reader of the files can show: years 0 to 9999.
@@ -164,7 +198,7 @@ impl Generation {
             self.slots.resize(slot + 1, NONE);
         }
         for (&time, &value) in run.0.iter().zip(run.1) {
-            if !takes(time, newest, window, appended) {
+            if !takes((series.0, time, false), newest, window, appended) {
                 continue;
             }
             if self.slots[slot] == NONE {
@@ -197,8 +231,13 @@ impl Generation {
                     self.bytes -= buffer.tail.capacity() * 16;
                     self.bytes += seal_tail(buffer, &mut self.times, &mut self.scratch);
                 }
-            } else if buffer.tail.binary_search_by_key(&time, |s| s.0).is_ok() {
-                appended.duplicate += 1;
+            } else if let Some(known) = buffer.known(time, &mut self.scratch) {
+                // As Prometheus: the same again is no error, another value is one, and the first one stays.
+                if known.to_bits() == value.to_bits() {
+                    appended.duplicate += 1;
+                } else {
+                    appended.conflicting.count(series.0, time, false);
+                }
                 continue;
             } else {
                 let before = buffer.late.capacity();
@@ -220,7 +259,7 @@ impl Generation {
         appeared: &dyn Fn(u32),
         appended: &mut Appended,
     ) {
-        if takes(time, newest, window, appended) {
+        if takes((series.0, time, true), newest, window, appended) {
             if !self.histograms.contains(series.0) && self.buffer(series.0).is_none() {
                 appeared(series.0);
             }
@@ -272,13 +311,13 @@ impl Generation {
 }
 
 /// Whether a sample's time is one that is stored; the series' newest time moves on.
-fn takes(time: i64, newest: &mut i64, window: i64, appended: &mut Appended) -> bool {
+fn takes((series, time, histogram): (u32, i64, bool), newest: &mut i64, window: i64, appended: &mut Appended) -> bool {
     if !(TIME_MIN..=TIME_MAX).contains(&time) {
-        appended.out_of_range += 1;
+        appended.out_of_range.count(series, time, histogram);
         return false;
     }
     if time < *newest && newest.saturating_sub(time) > window {
-        appended.too_old += 1;
+        appended.too_old.count(series, time, histogram);
         return false;
     }
     *newest = time.max(*newest);

@@ -299,6 +299,12 @@ impl Registry {
         self.column(name).and_then(|c| c.codes.get(value)).copied().unwrap_or(0)
     }
 
+    /// Series with a value of a label, ascending.
+    pub(super) fn series_of(&self, name: &str, value: &str) -> &[u32] {
+        let posting = self.column(name).and_then(|c| c.postings.get(*c.codes.get(value)? as usize - 1));
+        posting.map_or(&[], Vec::as_slice)
+    }
+
     /// Labels with their values and the series of each value; the values' order is that of their codes, from 1.
     pub(super) fn label_postings(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (&str, &[u32])>)> {
         self.columns.iter().map(|c| (&*c.name, c.values.iter().map(|v| &**v).zip(c.postings.iter().map(Vec::as_slice))))

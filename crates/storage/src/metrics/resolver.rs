@@ -4,12 +4,13 @@
 //! bytes compared (no hash, no allocation); behind that is a table by hash of the raw bytes; behind that the
 //! registry, by labels.
 
+use std::collections::HashMap;
+
 use parking_lot::{MutexGuard, RwLock};
-use skopos_model::labels::METRIC_NAME;
 use skopos_model::{Labels, SeriesId, SeriesResolver};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::admission::Admission;
+use super::admission::{Admission, Limit, Origin, Refused, source_of};
 use super::registry::{HashedMap, Registry};
 
 /// Most bytes of raw label sets kept; then all are let go and learned anew. Half a million series of 200 bytes.
@@ -76,11 +77,15 @@ pub(crate) struct Resolver<'a> {
     pub(super) admission: &'a Admission,
     /// Entry of the series before.
     pub(super) last: u32,
+    /// The series that was refused last: why, its metric and its source.
+    refused: Option<(Refused, Box<str>, Box<str>)>,
+    /// Samples of refused series: counted once the request has been read for good.
+    lost: HashMap<Refused, u64>,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(cache: MutexGuard<'a, RawCache>, registry: &'a RwLock<Registry>, admission: &'a Admission) -> Self {
-        Self { cache, registry, admission, last: NONE }
+        Self { cache, registry, admission, last: NONE, refused: None, lost: HashMap::new() }
     }
 
     fn follow(&mut self, entry: u32) -> SeriesId {
@@ -112,7 +117,13 @@ impl SeriesResolver for Resolver<'_> {
             // The decoder found the labels invalid: nothing is remembered of them.
             return None;
         }
-        let series = find_or_add(self.registry, self.admission, &labels)?;
+        let series = match find_or_add(self.registry, self.admission, &labels) {
+            Ok(series) => series,
+            Err(refused) => {
+                self.refused = Some((refused, labels.name().into(), source_of(&labels).into()));
+                return None;
+            }
+        };
         let entries = self.cache.entries.len();
         let entry = self.cache.add(hash, raw, series);
         if (entry as usize) < entries {
@@ -121,29 +132,62 @@ impl SeriesResolver for Resolver<'_> {
         }
         Some(self.follow(entry))
     }
+
+    fn refusal(&self) -> String {
+        let Some((refused, metric, source)) = &self.refused else { return "the store takes no more series".to_owned() };
+        let (name, value) = (refused.limit.name(), self.admission.limits().of(refused.limit));
+        let of = match refused.limit {
+            Limit::Metric => format!("by the metric {metric:?}"),
+            Limit::Source => format!("by the source {source:?}"),
+            Limit::All | Limit::Numbers => format!("by all metrics together, before a series of {metric:?}"),
+        };
+        format!("{name} of {value} is reached {of}; known series go on")
+    }
+
+    fn lost(&mut self, samples: u64) {
+        if let Some((refused, ..)) = &self.refused {
+            *self.lost.entry(*refused).or_default() += samples;
+        }
+    }
+
+    fn again(&mut self) {
+        self.lost.clear();
+    }
 }
 
-/// The number of a label set, a new one where the limit on active series allows it.
-pub(super) fn find_or_add(registry: &RwLock<Registry>, admission: &Admission, labels: &Labels) -> Option<SeriesId> {
-    if let Some(known) = registry.read().find(labels) {
-        return Some(known);
+impl Drop for Resolver<'_> {
+    fn drop(&mut self) {
+        self.lost.drain().for_each(|(refused, samples)| self.admission.lost(refused, samples));
+    }
+}
+
+/// The number of a label set, a new one where the limits on active series allow it.
+pub(super) fn find_or_add(registry: &RwLock<Registry>, admission: &Admission, labels: &Labels) -> Result<SeriesId, Refused> {
+    let admits = |registry: &Registry| admission.admits(registry.next(), Origin::of_labels(labels, registry), labels);
+    {
+        let registry = registry.read();
+        if let Some(known) = registry.find(labels) {
+            return Ok(known);
+        }
+        // A flood that is refused does not hold up the readers.
+        if let Err(limit) = admits(&registry) {
+            return Err(admission.refuse(labels, limit));
+        }
     }
     let mut registry = registry.write();
     if let Some(known) = registry.find(labels) {
-        return Some(known);
+        return Ok(known);
     }
-    let name = labels.get(METRIC_NAME).unwrap_or("");
-    if !admission.admits(registry.next(), (registry.value_code(METRIC_NAME, name), name)) {
-        return None;
-    }
-    let added = registry.add(labels)?;
-    admission.added(registry.code_of(METRIC_NAME, added.0).0);
-    Some(added)
+    let added = admits(&registry).and_then(|()| registry.add(labels).ok_or(Limit::Numbers));
+    let added = added.map_err(|limit| admission.refuse(labels, limit))?;
+    admission.added(Origin::of_series(added.0, &registry));
+    Ok(added)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::admission::SeriesLimits;
     use parking_lot::Mutex;
 
     struct Bench {
@@ -175,7 +219,7 @@ mod tests {
         Bench {
             cache: Mutex::new(RawCache { bytes_max: raw_bytes_max, ..RawCache::default() }),
             registry: RwLock::default(),
-            admission: Admission::new(active_max, active_max),
+            admission: Admission::new(SeriesLimits { all: active_max, metric: active_max, source: active_max }),
         }
     }
 
@@ -194,7 +238,29 @@ mod tests {
         let b = bench(2, 1 << 20);
         assert_eq!(b.resolve(&["a", "b", "c", "a", "b"]).0, [Some(0), Some(1), None, Some(0), Some(1)]);
         b.admission.sealed(b.registry.read().next());
-        assert_eq!(b.resolve(&["c", "a"]).0, [Some(2), Some(0)], "a new generation has room again");
+        assert_eq!(b.resolve(&["c"]).0, [None], "the two may come back");
+        b.admission.sealed(b.registry.read().next());
+        assert_eq!(b.resolve(&["c", "a"]).0, [Some(2), Some(0)], "they did not for a whole generation");
+    }
+
+    #[test]
+    fn samples_of_refused_series_are_counted_once() {
+        let b = bench(1, 1 << 20);
+        b.resolve(&["a"]);
+        let mut resolver = Resolver::new(b.cache.lock(), &b.registry, &b.admission);
+        for round in 0..2 {
+            for raw in ["b", "c"] {
+                assert_eq!(resolver.resolve(raw.as_bytes(), &mut || Labels::new([("__name__", "m"), ("n", raw)])), None);
+                resolver.lost(5);
+            }
+            if round == 0 {
+                resolver.again();
+            }
+        }
+        assert_eq!(resolver.refusal(), "active_series_max of 1 is reached by all metrics together, before a series of \"m\"; known series go on");
+        drop(resolver);
+        assert_eq!(b.admission.lost_by_limit(), [("active_series_max", 10)]);
+        assert_eq!(b.admission.floods()[0].series.count(), 2);
     }
 
     #[test]

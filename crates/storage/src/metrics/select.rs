@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use skopos_model::{Exemplar, Labels, MetricMetadata, SeriesId};
-use skopos_query::cardinality::Cardinality;
+use skopos_query::cardinality::{Cardinality, Floods};
 use skopos_query::metrics::{Matcher, Queryable, Select, Series};
 use skopos_query::{QueryContext, QueryError};
 
@@ -241,6 +241,10 @@ impl Queryable for MetricsTable {
 
     fn cardinality(&self, top: usize) -> Cardinality {
         self.count_series(top)
+    }
+
+    fn floods(&self, top: usize) -> Floods {
+        self.list_floods(top)
     }
 
     fn metadata(&self, family: Option<&str>) -> Vec<MetricMetadata> {

@@ -21,6 +21,7 @@ use crate::options::StoreOptions;
 use crate::table::{FileMeta, FileSwap, NewFile, Table};
 
 use super::MetricsTable;
+use super::chunk::CHUNK_SAMPLES;
 
 /// Files in memory.
 #[derive(Debug, Default, Clone)]
@@ -338,6 +339,52 @@ fn samples_older_than_the_window_are_refused() {
     assert_eq!(times, [vec![40_000, 41_000, 100_000], vec![1]], "each series has its own newest");
     let stats = store.table.stats();
     assert_eq!((stats.samples_too_old, stats.samples_out_of_range, stats.series), (2, 1, 2));
+}
+
+#[test]
+fn the_first_of_two_values_at_one_time_stays() {
+    let store = Store::new(StoreOptions::new(""));
+    let append = |seq: u64, samples: &[(i64, f64)]| store.table.append_series(vec![up("a", samples)], vec![], seq, 1);
+    let stale = f64::from_bits(STALE_NAN_BITS);
+    assert_eq!(append(1, &[(1_000, 1.0), (2_000, stale)]).rejected, []);
+    assert_eq!(append(2, &[(1_000, 1.0), (2_000, stale)]).rejected, [], "the same again is no error");
+    let report = append(3, &[(1_000, 7.0), (2_000, f64::NAN), (3_000, 3.0)]);
+    assert_eq!(report.rejected.len(), 1);
+    assert_eq!((report.rejected[0].reason, report.rejected[0].count, report.histograms), ("duplicate_timestamp", 2, 0));
+    assert!(report.rejected[0].example.contains("up{instance=\"a\"}") && report.rejected[0].example.contains("1000 ms"), "{report:?}");
+    // The newest is known even after its buffer has been packed.
+    let last = CHUNK_SAMPLES as i64;
+    let full: Vec<(i64, f64)> = (4..=last).map(|i| (i * 1_000, i as f64)).collect();
+    assert_eq!(append(4, &full).rejected, []);
+    assert_eq!(append(5, &[(last * 1_000, last as f64)]).rejected, []);
+    assert_eq!(append(6, &[(last * 1_000, 0.0)]).rejected.len(), 1);
+    let stats = store.table.stats();
+    assert_eq!((stats.samples_conflicting, stats.samples_duplicate), (3, 3));
+    let read = store.select(&[], i64::MIN, i64::MAX);
+    let values: Vec<u64> = read[0].1.iter().take(3).map(|(_, bits)| *bits).collect();
+    assert_eq!(values, [1.0f64.to_bits(), stale.to_bits(), 3.0f64.to_bits()]);
+}
+
+#[test]
+fn new_series_over_a_limit_are_told_and_the_log_is_taken_whole() {
+    let mut options = StoreOptions::new("");
+    options.active_series_per_metric_max = 2;
+    let store = Store::new(options);
+    let append = |seq: u64, instance: &str| store.table.append_series(vec![up(instance, &[(1, 1.0), (2, 1.0)])], vec![], seq, seq as i64);
+    store.table.recovering();
+    for (seq, instance) in (1..).zip(["a", "b", "c"]) {
+        assert_eq!(append(seq, instance).rejected, [], "it was acknowledged once");
+    }
+    store.table.recovered(4);
+    assert_eq!(store.table.stats().active_series, 3);
+    let report = append(5, "d");
+    assert_eq!((report.rejected[0].reason, report.rejected[0].count, report.rows()), ("series_limit", 2, 2));
+    assert_eq!(append(6, "c").rejected, [], "known series go on");
+    let found = store.table.refused_series(9);
+    assert_eq!(
+        (found.len(), &*found[0].metric, &*found[0].label, found[0].limit, found[0].samples),
+        (1, "up", "instance", "active_series_per_metric_max", 2)
+    );
 }
 
 #[test]

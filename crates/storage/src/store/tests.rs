@@ -110,7 +110,7 @@ async fn append_batch(store: &Store, batch: Batch) -> Result<(), AppendError> {
         context: String::new(),
         body: batch.to_bytes().expect("these batches can be logged").into(),
     };
-    store.append(payload, batch).await
+    store.append(payload, batch).await.map(drop)
 }
 
 /// The numbers of all rows of a signal, wherever they are, sorted.

@@ -90,6 +90,16 @@ fn experimental_functions_need_their_switch() {
     assert!(matches!(off, Err(QueryError::Parse { .. })), "{off:?}");
     let on = Engine::new(EngineOptions { experimental: true, ..EngineOptions::default() });
     assert!(on.instant(&store(), &expr, 0, &context()).is_ok());
+    // A switch of its own; and what is stable needs none.
+    let fill = parse("requests_total + fill(0) requests_total").unwrap();
+    assert!(matches!(on.instant(&store(), &fill, 0, &context()), Err(QueryError::Parse { .. })));
+    let filling = Engine::new(EngineOptions { fill_modifiers: true, ..EngineOptions::default() });
+    assert!(filling.instant(&store(), &fill, 0, &context()).is_ok());
+    for stable in
+        ["first_over_time(requests_total[5m])", "rate(requests_total[5m * 2])", "increase(requests_total[5m] anchored)", "requests_total smoothed"]
+    {
+        assert!(Engine::default().instant(&store(), &parse(stable).unwrap(), 0, &context()).is_ok(), "{stable}");
+    }
 }
 
 #[test]

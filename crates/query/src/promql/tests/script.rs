@@ -248,7 +248,9 @@ enum At {
 
 /// Engine with everything switched on; upstream's test runner has delayed name removal on, its server has not.
 pub(crate) fn engine(delayed_name_removal: bool) -> Engine {
-    Engine::new(EngineOptions { experimental: true, start_timestamps: true, delayed_name_removal, ..EngineOptions::default() })
+    let options =
+        EngineOptions { experimental: true, fill_modifiers: true, start_timestamps: true, delayed_name_removal, ..EngineOptions::default() };
+    Engine::new(options)
 }
 
 fn run(engine: &Engine, store: &Memory, at: &At, query: &str, expect: &Expect) -> Result<(), String> {

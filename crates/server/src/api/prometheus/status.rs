@@ -11,7 +11,6 @@ use skopos_model::Labels;
 
 use super::{Params, PromError, PromResult, success};
 use crate::app::App;
-use crate::config::ScrapeConfig;
 
 /// The release of Prometheus whose API this is: clients ask for it to know what they may use.
 const PROMETHEUS_VERSION: &str = "3.5.0";
@@ -38,22 +37,6 @@ fn quoted(text: &str) -> String {
     json!(text).to_string()
 }
 
-/// A scrape job in Prometheus' terms.
-pub(super) fn scrape_yaml(job: &ScrapeConfig) -> String {
-    let mut out = format!("job_name: {}\nscrape_interval: {}s\nstatic_configs:\n- targets:\n", quoted(&job.job), job.interval_seconds);
-    for target in &job.targets {
-        // Writing to a text cannot fail.
-        let _ = writeln!(out, "  - {}", quoted(target));
-    }
-    if !job.labels.is_empty() {
-        out.push_str("  labels:\n");
-        for (name, value) in &job.labels {
-            let _ = writeln!(out, "    {}: {}", quoted(name), quoted(value));
-        }
-    }
-    out
-}
-
 /// `GET /api/v1/status/config`: what of the configuration Prometheus has words for. Secrets are no part of it.
 pub(crate) async fn config(State(app): State<Arc<App>>) -> Response {
     let config = app.config.get();
@@ -65,10 +48,10 @@ pub(crate) async fn config(State(app): State<Arc<App>>) -> Response {
             let _ = writeln!(yaml, "- {}", quoted(file));
         });
     }
-    if !config.file.scrape.is_empty() {
+    if !config.jobs.is_empty() {
         yaml.push_str("scrape_configs:\n");
-        for job in &config.file.scrape {
-            let _ = writeln!(yaml, "- {}", scrape_yaml(job).trim_end().replace('\n', "\n  "));
+        for job in &config.jobs {
+            let _ = writeln!(yaml, "- {}", job.yaml.trim_end().replace('\n', "\n  "));
         }
     }
     success(json!({"yaml": yaml}))
@@ -78,15 +61,7 @@ pub(crate) async fn config(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn flags(State(app): State<Arc<App>>) -> Response {
     let (limits, options) = (app.query_limits, app.promql.options());
     let config = app.config.get();
-    let features: Vec<&str> = [
-        (options.experimental, "promql-experimental-functions"),
-        (options.delayed_name_removal, "promql-delayed-name-removal"),
-        (true, "exemplar-storage"),
-        (true, "native-histograms"),
-    ]
-    .into_iter()
-    .filter_map(|(on, name)| on.then_some(name))
-    .collect();
+    let features: Vec<&str> = options.features_in_force().collect();
     let mut flags: BTreeMap<&str, String> = BTreeMap::from([
         ("config.file", config.path.as_ref().map(|p| p.display().to_string()).unwrap_or_default()),
         ("enable-feature", features.join(",")),
@@ -224,10 +199,11 @@ pub(crate) async fn features(State(app): State<Arc<App>>) -> Response {
             "query_stats": true, "query_warnings": true, "remote_write_receiver": true, "time_range_labels": true, "time_range_series": true,
         },
         "promql": {
-            "anchored": options.experimental, "at_modifier": true, "bool": true, "by": true, "delayed_name_removal": options.delayed_name_removal,
-            "duration_expr": options.experimental, "experimental_functions": options.experimental, "group_left": true, "group_right": true,
-            "ignoring": true, "negative_offset": true, "offset": true, "on": true, "per_step_stats": false, "smoothed": options.experimental,
-            "subqueries": true, "without": true,
+            "anchored": true, "at_modifier": true, "bool": true, "by": true, "delayed_name_removal": options.delayed_name_removal,
+            "duration_expr": true, "experimental_functions": options.experimental, "group_left": true, "group_right": true,
+            "ignoring": true, "negative_offset": true, "offset": true, "on": true, "per_step_stats": false, "smoothed": true,
+            "fill": options.fill_modifiers, "fill_left": options.fill_modifiers, "fill_right": options.fill_modifiers, "subqueries": true,
+            "use_start_timestamps": options.start_timestamps, "without": true,
         },
         "promql_functions": functions,
         "rules": {"keep_firing_for": true, "query_offset": true},

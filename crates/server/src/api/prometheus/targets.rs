@@ -45,7 +45,7 @@ pub(crate) async fn targets(State(app): State<Arc<App>>, params: Params) -> Prom
 fn pools(app: &App) -> BTreeSet<String> {
     let data = discovery(app);
     let all = data["activeTargets"].as_array().into_iter().flatten().chain(data["droppedTargets"].as_array().into_iter().flatten());
-    let configured = app.config.get().file.scrape.iter().map(|s| s.job.clone()).collect::<Vec<_>>();
+    let configured = app.config.get().jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>();
     all.filter_map(|t| t["scrapePool"].as_str().map(str::to_owned)).chain(configured).collect()
 }
 
@@ -58,9 +58,9 @@ pub(crate) async fn scrape_pools(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn scrape_pool_config(State(app): State<Arc<App>>, params: Params) -> PromResult {
     let pool = params.required("scrapePool")?;
     let config = app.config.get();
-    let job = config.file.scrape.iter().find(|s| s.job == pool);
+    let job = config.jobs.iter().find(|job| job.name == pool);
     let job = job.ok_or_else(|| PromError::not_found(format!("scrape pool {pool:?} not found")))?;
-    Ok(success(json!({"yaml": super::status::scrape_yaml(job)})))
+    Ok(success(json!({"yaml": job.yaml})))
 }
 
 /// `GET /api/v1/targets/metadata`: of each target, what its metrics are.
