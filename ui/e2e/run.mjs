@@ -181,6 +181,22 @@ check(Boolean(drill), 'a drill has run');
   await context.close();
 }
 
+// --- cardinality: how many series, of which metric, by which label -------------------------------------------------
+{
+  const { context, page, wrong } = await open();
+  await page.goto(`${BASE}/explore/metrics?from=-30m&to=now`);
+  await settled(page);
+  await page.getByRole('link', { name: 'Cardinality' }).click({ timeout: WAIT }).catch(() => {});
+  await settled(page);
+  check((await page.getByText('No new series is refused').count()) + (await page.getByTestId('flood').count()) > 0, 'cardinality: it says what is refused');
+  await page.getByRole('tab', { name: 'Metrics' }).click();
+  await settled(page);
+  await page.getByRole('link', { name: 'http_server_request_duration_seconds_bucket' }).first().click({ timeout: WAIT }).catch(() => {});
+  check(/explore\/metrics\?.*metric=http_server_request_duration_seconds/.test(page.url()), `cardinality: a metric leads to its page (${page.url()})`);
+  check(wrong.length === 0, `cardinality: console is clean: ${wrong.slice(0, 2).join(' | ')}`);
+  await context.close();
+}
+
 // --- dashboards: one that makes itself, its variables, a picture, a stored copy with versions, Grafana's -----------
 {
   const { context, page, wrong } = await open();
@@ -295,7 +311,7 @@ const runbook = (await api('/v1/runbooks')).runbooks?.[0]?.id;
 const pages = [
   ['overview', '/'], ['services', '/services'], ['service', '/services/orders-api'], ['logs', '/logs'], ['traces', '/traces'], trace && ['trace', `/traces/${trace}`],
   ['metric', '/explore/metrics?metric=http_server_request_duration_seconds&by=http_route'],
-  ['metrics', '/explore/metrics?expr=sum%20by%20(route)%20(rate(http_requests_total%5B1m%5D))'], ['sql', '/explore/sql?query=SELECT%20service_name%2C%20count(*)%20FROM%20logs%20GROUP%20BY%201'],
+  ['metrics', '/explore/metrics?expr=sum%20by%20(route)%20(rate(http_requests_total%5B1m%5D))'], ['cardinality', '/explore/cardinality'], ['cardinality-metrics', '/explore/cardinality?tab=metrics'], ['cardinality-labels', '/explore/cardinality?tab=labels'], ['cardinality-sources', '/explore/cardinality?tab=sources'], ['sql', '/explore/sql?query=SELECT%20service_name%2C%20count(*)%20FROM%20logs%20GROUP%20BY%201'],
   ['dashboards', '/dashboards'], ['golden-signals', '/dashboards/golden-signals'], ['dependencies', '/dashboards/dependencies'], ['dashboard-source', '/dashboards/golden-signals?tab=source'],
   ['slos', '/slos'], slo && ['slo', `/slos/${slo}`], ['alerts', '/alerts'], ['rules', '/alerts?tab=rules'], ['rule-new', '/rules/edit'], ['rule', '/rules/edit?name=Busy&expr=sum%20by%20(route)%20(rate(http_requests_total%5B1m%5D))%20%3E%200.1&label.severity=page'], ['rule-yaml', '/rules/edit?yaml=groups%3A%0A-%20name%3A%20a%0A%20%20rules%3A%0A%20%20-%20alert%3A%20A%0A%20%20%20%20exp%3A%20up%0A'], alert && ['alert', `/alerts/${alert}`],
   ['runbooks', '/runbooks'], runbook && ['runbook', `/runbooks/${runbook}`], ['drills', '/drills'], drill && ['drill', `/drills/${drill.id}`], ['status', '/status'],

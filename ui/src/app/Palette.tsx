@@ -30,6 +30,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const back = /^(?:now)?-(.+)$/.exec(typed);
   if (back && durationMs(back[1]!) !== null) items.push({ title: `Show the last ${back[1]}`, subtitle: 'time range', go: () => { set({ from: `-${back[1]}`, to: 'now' }); onClose(); } });
   if (typed && 'new alert rule, backtest'.includes(typed.toLowerCase())) items.push({ title: 'New rule', subtitle: 'write an alert and try it on the past', go: () => to('/rules/edit') });
+  if (typed && 'cardinality, series refused, limits'.includes(typed.toLowerCase())) items.push({ title: 'Cardinality', subtitle: 'which label makes series many, what is refused', go: () => to('/explore/cardinality') });
   for (const i of found.data?.items ?? []) items.push({ title: i.title, subtitle: i.subtitle, go: () => to(i.href) });
   if (typed) {
     items.push({ title: `Logs: ${typed}`, subtitle: 'search log lines', go: () => to('/logs', { q: typed }) });

@@ -20,6 +20,7 @@ const routes: unknown[] = [
   createRoute({ ...at('/traces'), validateSearch: pageSearch('q', 'group', 'sel'), component: lazyRouteComponent(() => import('../pages/traces')) }),
   createRoute({ ...at('/traces/$id'), validateSearch: pageSearch('sel', 'tab', 'with'), component: lazyRouteComponent(() => import('../pages/trace/index')) }),
   createRoute({ ...at('/explore/metrics'), validateSearch: pageSearch('metric', 'expr', 'mode', 'service', 'type', 'unit', 'owner', 'sort', 'by', 'agg', 'match', 'cmp', 'tab'), component: lazyRouteComponent(() => import('../pages/metrics/index')) }),
+  createRoute({ ...at('/explore/cardinality'), validateSearch: pageSearch('tab', 'metric'), component: lazyRouteComponent(() => import('../pages/cardinality')) }),
   createRoute({ ...at('/explore/sql'), validateSearch: pageSearch('query'), component: lazyRouteComponent(() => import('../pages/sql')) }),
   createRoute({ ...at('/dashboards'), validateSearch: pageSearch('q'), component: lazyRouteComponent(() => import('../pages/dashboards')) }),
   createRoute({ ...at('/dashboards/$name'), validateSearch: prefixedSearch(['var.'], 'tab', 'panel', 'version', 'before'), component: lazyRouteComponent(() => import('../pages/dashboard/index')) }),

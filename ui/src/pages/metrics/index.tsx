@@ -5,6 +5,7 @@ import { lazy, Suspense, useEffect, useMemo, useState } from 'react';
 import { CallError } from '../../api/client';
 import { useRanged } from '../../api/hooks';
 import { useRange, useSetSearch } from '../../app/context';
+import { Link } from '../../components/Link';
 import { promRange, type PromMatrix } from '../../lib/prom';
 import { Browser, type Narrow } from './Browser';
 import { Explorer, type ExplorerSearch } from './Explorer';
@@ -28,6 +29,7 @@ export default function MetricsPage() {
           <button type="button" aria-pressed={!editing} onClick={() => set({ mode: undefined, expr: undefined })}>Explore</button>
           <button type="button" aria-pressed={editing} onClick={() => set({ mode: 'promql' })}>PromQL</button>
         </div>
+        <span className="sp" /><Link className="btn" to="/explore/cardinality">Cardinality</Link>
       </div>
       <div className="metrics-grid">
         <aside className="panel" aria-label="Metric browser">
