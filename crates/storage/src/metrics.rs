@@ -13,6 +13,7 @@ mod cardinality;
 mod floods;
 mod order;
 mod registry;
+mod release;
 mod resolver;
 
 mod chunk;
@@ -60,6 +61,7 @@ use cache::IndexCache;
 use generation::{Appended, Generation, TIME_MAX, TIME_MIN};
 use order::{By, Order};
 use registry::Registry;
+use release::Release;
 use resolver::{RawCache, Resolver, find_or_add};
 use staging::{STAGED_MAX, Staging};
 use starts::Starts;
@@ -112,6 +114,8 @@ pub(crate) struct MetricsTable {
     registry: RwLock<Registry>,
     raw: Mutex<RawCache>,
     admission: Admission,
+    /// Taken before all others.
+    release: Mutex<Release>,
     file_order: Mutex<Order>,
     label_order: Mutex<Order>,
     /// Taken before the registry's lock where both are needed.
@@ -162,6 +166,7 @@ impl MetricsTable {
                 metric: options.active_series_per_metric_max,
                 source: options.active_series_per_source_max,
             }),
+            release: Mutex::default(),
             file_order: Mutex::new(Order::new(By::File)),
             label_order: Mutex::new(Order::new(By::Labels)),
             state: RwLock::default(),
@@ -562,6 +567,10 @@ impl Table for MetricsTable {
 
     fn files(&self) -> Vec<Arc<FileMeta>> {
         self.state.read().files.clone()
+    }
+
+    fn release(&self, now: i64) -> Result<(), StorageError> {
+        self.release_ended(now).map(drop)
     }
 
     fn expires(&self, file: &FileMeta) -> bool {

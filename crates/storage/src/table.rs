@@ -282,6 +282,10 @@ pub(crate) trait Table: Send + Sync {
     fn merge(&self, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError>;
     /// All files at present.
     fn files(&self) -> Vec<Arc<FileMeta>>;
+    /// Lets go of what memory keeps about rows that are gone; called after retention. `now`: Unix nanoseconds. Blocks.
+    fn release(&self, _now: i64) -> Result<(), StorageError> {
+        Ok(())
+    }
     /// Whether a file goes when it is past the retention. A table that keeps facts other files need says no.
     fn expires(&self, _file: &FileMeta) -> bool {
         true

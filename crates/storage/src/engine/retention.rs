@@ -17,6 +17,8 @@ impl Engine {
             let oldest = now.saturating_sub(nanos(slot.retention));
             let is_old = |f: &Arc<FileMeta>| f.created.max(f.file.time_max) < oldest && slot.table.expires(f);
             let old: Vec<_> = slot.table.files().into_iter().filter(is_old).collect();
+            let table = Arc::clone(&slot.table);
+            blocking(move || table.release(now)).await?;
             if old.is_empty() || slot.stopped.load(std::sync::atomic::Ordering::SeqCst) {
                 continue;
             }

@@ -112,6 +112,10 @@ impl MetricsTable {
             out.label_names += 1;
             let mut count = 0;
             for (code, (value, postings)) in (1..).zip(values) {
+                if postings.is_empty() {
+                    // All its series have left.
+                    continue;
+                }
                 count += 1;
                 if label == METRIC_NAME {
                     metrics.push((value, code, postings));

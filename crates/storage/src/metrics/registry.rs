@@ -4,15 +4,18 @@
 //! once for each distinct value, never once for each series. Columns come in pages, so that a label few series
 //! have costs little. Postings answer equality. [`Labels`] are put together when somebody wants to see them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use skopos_model::{Labels, SeriesId};
 use skopos_query::QueryContext;
 use skopos_query::QueryError;
 use skopos_query::metrics::Matcher;
+
+use super::release::Numbers;
 
 /// Series of one page of codes.
 const PAGE: usize = 1024;
@@ -104,9 +107,38 @@ impl Column {
         }
     }
 
+    fn unset(&mut self, series: u32) {
+        if let Some(Some(page)) = self.pages.get_mut(series as usize / PAGE) {
+            page[series as usize % PAGE] = 0;
+        }
+    }
+
+    /// Lets go of what only these series had: places in postings, values, pages.
+    fn release(&mut self, gone: &HashSet<u32>) {
+        for (posting, value) in self.postings.iter_mut().zip(&mut self.values) {
+            let before = posting.len();
+            posting.retain(|id| !gone.contains(id));
+            if posting.is_empty() && before > 0 {
+                // The code stays taken: it says when the value came.
+                *posting = Vec::new();
+                self.codes.remove(value);
+                *value = Box::default();
+            } else if posting.len() < before / 2 {
+                posting.shrink_to_fit();
+            }
+        }
+        for page in &mut self.pages {
+            if page.as_ref().is_some_and(|page| page.iter().all(|code| *code == 0)) {
+                *page = None;
+            }
+        }
+        self.codes.shrink_to_fit();
+    }
+
     fn memory(&self) -> usize {
         self.pages.iter().flatten().count() * PAGE * 4
-            + self.values.iter().map(|v| v.len() * 2 + 96).sum::<usize>()
+            + self.values.len() * 40
+            + self.codes.keys().map(|v| v.len() * 2 + 56).sum::<usize>()
             + self.postings.iter().map(|p| p.capacity() * 4).sum::<usize>()
     }
 }
@@ -159,6 +191,9 @@ pub(super) struct Registry {
     persisted: Vec<bool>,
     labels: Vec<OnceLock<Arc<Labels>>>,
     labels_kept: AtomicUsize,
+    /// Series of which nothing was stored at the last look ([`super::release`]), and whether there are any.
+    marked: Mutex<HashSet<u32>>,
+    has_marks: AtomicBool,
 }
 
 impl Registry {
@@ -189,10 +224,57 @@ impl Registry {
     /// The series with these labels.
     pub(super) fn find(&self, labels: &Labels) -> Option<SeriesId> {
         let first = *self.by_hash.get(&labels.stable_hash())?;
-        if self.has_labels(first, labels) {
-            return Some(SeriesId(first));
+        let found = if self.has_labels(first, labels) { first } else { *self.collisions.iter().find(|id| self.has_labels(**id, labels))? };
+        if self.has_marks.load(Ordering::Relaxed) {
+            // Somebody asks for it: it stays.
+            self.marked.lock().remove(&found);
         }
-        self.collisions.iter().find(|id| self.has_labels(**id, labels)).map(|id| SeriesId(*id))
+        Some(SeriesId(found))
+    }
+
+    /// Marks the series that are not in use; how many.
+    pub(super) fn mark(&mut self, used: &Numbers) -> usize {
+        let unused = (0..self.next()).filter(|id| self.contains(*id) && !used.contains(*id));
+        let marked: HashSet<u32> = unused.collect();
+        let count = marked.len();
+        *self.has_marks.get_mut() = count > 0;
+        *self.marked.get_mut() = marked;
+        count
+    }
+
+    /// Lets go of the series that are still marked and still not in use; how many. Their numbers stay taken.
+    pub(super) fn release(&mut self, used: &Numbers) -> usize {
+        *self.has_marks.get_mut() = false;
+        let mut gone = std::mem::take(self.marked.get_mut());
+        gone.retain(|id| !used.contains(*id));
+        if gone.is_empty() {
+            return 0;
+        }
+        for id in &gone {
+            let shape = std::mem::replace(&mut self.series[*id as usize], ABSENT);
+            for number in self.shapes.get(shape as usize).map_or(&[][..], |shape| shape) {
+                self.columns[*number as usize].unset(*id);
+            }
+            if self.labels[*id as usize].take().is_some() {
+                let kept = self.labels_kept.get_mut();
+                *kept = kept.saturating_sub(1);
+            }
+            self.persisted[*id as usize] = false;
+        }
+        self.columns.iter_mut().for_each(|column| column.release(&gone));
+        self.count -= gone.len();
+        self.by_hash.retain(|_, id| !gone.contains(id));
+        // Of two series with one hash, the other takes the place of one that left.
+        for id in std::mem::take(&mut self.collisions) {
+            if gone.contains(&id) {
+                continue;
+            }
+            let hash = self.labels(id).stable_hash();
+            if *self.by_hash.entry(hash).or_insert(id) != id {
+                self.collisions.push(id);
+            }
+        }
+        gone.len()
     }
 
     fn has_labels(&self, series: u32, labels: &Labels) -> bool {
@@ -440,6 +522,37 @@ mod tests {
         check(&[("pod", NotRegex, "a|b"), ("job", Equal, "api")], &[2, 10]);
         check(&[("nothing", Regex, ".*"), ("__name__", Equal, "down")], &[10]);
         check(&[("nothing", Regex, ".+")], &[]);
+    }
+
+    #[test]
+    fn ended_series_leave() {
+        let mut r = registry();
+        let mut used = Numbers::default();
+        for id in [0, 4] {
+            used.insert(id);
+        }
+        assert_eq!(r.mark(&used), 5);
+        // Asked for in between: it stays.
+        let asked = r.labels(10);
+        assert_eq!(r.find(&asked), Some(SeriesId(10)));
+        used.insert(1);
+        let before = r.memory();
+        assert_eq!(r.release(&used), 3);
+        assert_eq!((r.len(), r.next(), [2, 3, 5].map(|id| r.contains(id)), [0, 1, 4, 10].map(|id| r.contains(id))), (4, 11, [false; 3], [true; 4]));
+        let ctx = QueryContext::new(QueryLimits::default(), Instant::now());
+        let found = |name: &str, op, value: &str| r.matching(&[Matcher::new(name, op, value).expect("a matcher")], &ctx).expect("in time");
+        assert_eq!(
+            (found("pod", MatchOp::Regex, ".*"), found("pod", MatchOp::Equal, "c"), found("pod", MatchOp::Regex, "b|c")),
+            (vec![0, 1, 4, 10], vec![], vec![1, 4])
+        );
+        assert_eq!((r.values_of("pod", &[0, 1, 4]), r.pairs(2).len()), (vec!["a".to_owned(), "b".to_owned()], 0));
+        assert!(r.memory() < before);
+        // What comes back is a new series; a value that comes back has a new code.
+        let again = Labels::new([("__name__", "up"), ("job", "api"), ("pod", "c")]);
+        assert_eq!(r.find(&again), None);
+        assert_eq!(r.add(&again), Some(SeriesId(11)));
+        assert_eq!((r.labels(11).to_string(), r.find(&again)), (again.to_string(), Some(SeriesId(11))));
+        assert_eq!(r.release(&Numbers::default()), 0, "without a mark nothing leaves");
     }
 
     #[test]

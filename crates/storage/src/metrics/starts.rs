@@ -77,6 +77,12 @@ impl Starts {
         all
     }
 
+    /// Keeps those of some series.
+    pub(super) fn retain(&mut self, keeps: impl Fn(u32) -> bool) {
+        self.latest.retain(|series, _| keeps(*series));
+        self.earlier.retain(|(series, _), _| keeps(*series));
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.latest.is_empty()

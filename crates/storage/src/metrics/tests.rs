@@ -1,5 +1,6 @@
 //! The whole table against a naive model, and figures.
 
+mod churn;
 mod histograms;
 
 use std::collections::{BTreeMap, HashMap};

@@ -293,6 +293,11 @@ impl HistogramsFile {
     }
 
     /// The runs of these series that may have rows in the closed range of milliseconds, in order of rows.
+    /// Numbers of the series it has.
+    pub(in crate::metrics) fn series(&self) -> impl Iterator<Item = u32> + '_ {
+        self.index.runs.iter().map(|run| run.series)
+    }
+
     pub(super) fn runs(&self, ids: &[u32], start: i64, end: i64) -> Vec<Run> {
         let mut found: Vec<Run> = ids
             .iter()
