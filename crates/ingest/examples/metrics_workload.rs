@@ -94,7 +94,7 @@ fn pod(number: usize, o: &Options, rng: &mut Rng) -> Pod {
             ("job", &job),
             ("namespace", "shop"),
             ("pod", &name),
-            ("region", if number % 2 == 0 { "north" } else { "south" }),
+            ("region", if number.is_multiple_of(2) { "north" } else { "south" }),
         ];
         (Labels::new(labels), kind)
     });
