@@ -66,7 +66,30 @@ fn ui() -> anyhow::Result<()> {
     step("unit tests and budgets of the pages", command.args(["run", "test"]).current_dir(root().join("ui")))
 }
 
-/// A Python with DuckDB and the libraries of the worked examples, Go with its Prometheus client, curl, iproute2.
+/// Programs that metrics come from, each with the package that brings it: the tests start them themselves.
+const PEERS: [(&str, &str); 5] = [
+    ("prometheus", "prometheus"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
+    ("prometheus-postgres-exporter", "prometheus-postgres-exporter"),
+    ("prometheus-redis-exporter", "prometheus-redis-exporter"),
+    ("redis-server", "redis-server"),
+];
+
+/// Installs what of [`PEERS`] is missing, and PostgreSQL, whose programs are not on the path.
+fn peers() -> anyhow::Result<()> {
+    let mut missing: Vec<&str> = PEERS.iter().filter(|(program, _)| !have(program, "--version")).map(|(_, package)| *package).collect();
+    let clusters = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    if !have("initdb", "--version") && !clusters.map(|version| version.path().join("bin/initdb")).any(|initdb| initdb.exists()) {
+        missing.push("postgresql");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install("Prometheus, exporters and what they watch, for tests against the real ones", &missing)
+}
+
+/// A Python with DuckDB and the libraries of the worked examples, Go with its Prometheus client, curl, iproute2, and the
+/// programs of [`PEERS`].
 fn tools() -> anyhow::Result<()> {
     let client = Path::new(GO_PACKAGES).join("src/github.com/prometheus/client_golang");
     if !have("go", "version") || !client.exists() {
@@ -75,6 +98,7 @@ fn tools() -> anyhow::Result<()> {
     if !have("curl", "--version") || !have("ip", "-V") {
         install("curl and iproute2", &["curl", "iproute2"])?;
     }
+    peers()?;
     let venv = target().join("python");
     let python = venv.join("bin/python");
     if !have("python3", "--version") {
@@ -121,6 +145,7 @@ fn rust() -> anyhow::Result<()> {
     if !target().join("python/bin/python").exists() {
         tools()?;
     }
+    peers()?;
     build_binaries(&["skopos", "orders"])?;
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);

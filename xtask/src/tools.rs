@@ -108,11 +108,42 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> anyhow::Result<()> {
     if !have("apt-get", "--version") || !is_root() {
         bail!("{what} is not installed; run: {command}");
     }
+    let _no_services = NoServices::while_it_lives()?;
     let mut update = Command::new("apt-get");
     step("refreshing the package list", update.args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");
     install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages).env("DEBIAN_FRONTEND", "noninteractive");
     step(&format!("installing {what}"), &mut install)
+}
+
+/// While it lives, packages that bring a service do not start it: tests start what they need themselves, on ports of
+/// their own.
+struct NoServices {
+    made: bool,
+}
+
+/// Debian's scripts ask it before they start a service.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    fn while_it_lives() -> anyhow::Result<Self> {
+        if Path::new(POLICY).exists() {
+            return Ok(Self { made: false });
+        }
+        std::fs::write(POLICY, "#!/bin/sh\n# Made by cargo xtask while it installs packages.\nexit 101\n")
+            .with_context(|| format!("writing {POLICY}"))?;
+        let policy = Self { made: true };
+        std::fs::set_permissions(POLICY, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(policy)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = std::fs::remove_file(POLICY);
+        }
+    }
 }
 
 /// A part of the toolchain (`rustfmt`, `clippy`), installed when it is missing.

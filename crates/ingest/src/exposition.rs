@@ -60,6 +60,9 @@ impl Format {
     }
 }
 
+/// Reason of exemplars that are left out; everything else that is refused of a scrape is a sample.
+pub const EXEMPLAR_TOO_LONG: &str = "exemplar_too_long";
+
 /// How a scrape is read.
 #[derive(Debug, Clone, Copy)]
 pub struct ScrapeOptions<'a> {

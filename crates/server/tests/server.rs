@@ -38,6 +38,8 @@ mod metric_input;
 mod mission;
 #[path = "server/otlp.rs"]
 mod otlp;
+#[path = "server/peers.rs"]
+mod peers;
 #[path = "server/probes.rs"]
 mod probes;
 #[path = "server/process.rs"]

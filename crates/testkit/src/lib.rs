@@ -74,6 +74,20 @@ pub fn python() -> Option<PathBuf> {
     python
 }
 
+/// A program that a package of the distribution brings. Says so when it is not installed.
+///
+/// # Panics
+/// As [`skipped`].
+#[track_caller]
+pub fn installed(program: &str, package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
+    if found.is_none() {
+        skipped(Need::Tools, &format!("no {program} on this machine; cargo xtask test installs the package {package}"));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +95,6 @@ mod tests {
     #[test]
     fn what_is_there_is_found() {
         assert!(shared(env!("CARGO_MANIFEST_DIR")).is_some_and(|p| p.is_absolute()), "an absolute path stands for itself");
+        assert!(installed("sh", "dash").is_some_and(|p| p.is_absolute()), "a shell is everywhere");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use skopos_model::{IngestLimits, Labels, TimeSeries};
 
-use super::{Format, Scrape, ScrapeOptions, parse};
+use super::{EXEMPLAR_TOO_LONG, Format, Scrape, ScrapeOptions, parse};
 use crate::error::IngestError;
 
 /// Time that no sample has: what stands for one that was left out.
@@ -42,7 +42,7 @@ impl Backfill {
             IngestError::Text { format, line, reason } => IngestError::Text { format, line: self.lines + line.saturating_sub(before), reason },
             other => other,
         })?;
-        if let Some(first) = decoded.rejected.first() {
+        if let Some(first) = decoded.rejected.iter().find(|r| r.reason != EXEMPLAR_TOO_LONG) {
             return Err(fail(self.lines + 1, format!("{} samples from here on are not taken ({}): {}", first.count, first.reason, first.example)));
         }
         if let Some(timeless) = decoded.batch.series.iter().find(|series| series.samples.iter().any(|(time, _)| *time == NO_TIME)) {
@@ -123,7 +123,7 @@ mod tests {
         for (text, reason) in [
             ("a 3 3\na x 4\n", "malformed OpenMetrics text in line 5: expected a value, found \"x 4\""),
             ("a 3\n", "a sample of a has no time"),
-            ("a{b=\"1\",b=\"2\"} 3 3\n", "duplicate_label"),
+            ("a{b=\"1\",b=\"2\"} 3 3\n", "line 4: label \"b\" of a is given twice"),
         ] {
             let error = backfill.piece(text.as_bytes(), &limits).expect_err(text).to_string();
             assert!(error.contains(reason), "{error}");

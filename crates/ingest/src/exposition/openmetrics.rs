@@ -1,19 +1,20 @@
-//! OpenMetrics 1.0, text: as strict about blanks, metadata and `# EOF` as Prometheus' reader of it.
+//! OpenMetrics 1.0, text: as strict as the standard where Prometheus is so too (blanks, names, types, units, numbers,
+//! labels given twice, `# EOF`), and as lax as Prometheus in the rest, so that every target it scrapes can be scraped:
+//! order and number of metadata lines, and what values and samples a type may have.
 
 use std::borrow::Cow;
 
-use skopos_model::MetricKind;
+use skopos_model::labels::METRIC_NAME;
+use skopos_model::{Decoded, MetricKind};
 
 use super::cursor::{Cursor, Fault};
-use super::{Builder, Line};
+use super::{Builder, EXEMPLAR_TOO_LONG, Line};
 use crate::remote_write::exemplar_of_labels;
 
 /// Most characters in an exemplar's labels, names and values together, as the specification says.
 const EXEMPLAR_CHARS_MAX: usize = 128;
 
 pub(super) fn read<'a>(cursor: &mut Cursor<'a>, builder: &mut Builder<'_>) -> Result<(), Fault> {
-    // The family whose metadata was read last, to see lines that repeat or contradict it.
-    let mut current = Family::default();
     loop {
         match cursor.peek() {
             None => return cursor.fault("expected \"# EOF\" as the last line"),
@@ -25,26 +26,18 @@ pub(super) fn read<'a>(cursor: &mut Cursor<'a>, builder: &mut Builder<'_>) -> Re
                     cursor.line();
                     return cursor.fault("expected nothing after \"# EOF\"");
                 }
-                metadata(cursor, builder, &mut current)?;
+                metadata(cursor, builder)?;
             }
             Some(_) => {
                 let line = sample(cursor, builder)?;
-                current.sampled = true;
                 builder.sample(line);
             }
         }
     }
 }
 
-#[derive(Default)]
-struct Family {
-    name: String,
-    /// Whether samples have come since.
-    sampled: bool,
-    stated: Vec<&'static str>,
-}
-
-fn metadata(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>, current: &mut Family) -> Result<(), Fault> {
+/// Metadata may come twice and at any place: the last one counts.
+fn metadata(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>) -> Result<(), Fault> {
     let start = *cursor;
     cursor.at += 1;
     let Some(keyword) = ["HELP", "TYPE", "UNIT"].into_iter().find(|k| cursor.rest().strip_prefix(' ').is_some_and(|r| r.starts_with(k))) else {
@@ -61,23 +54,11 @@ fn metadata(cursor: &mut Cursor<'_>, builder: &mut Builder<'_>, current: &mut Fa
     if name.is_empty() {
         return cursor.expected("a metric name");
     }
-    // `# HELP name` with neither blank nor text is taken, as Prometheus does.
-    let text = match cursor.peek() {
-        Some(b' ') => {
-            cursor.at += 1;
-            cursor.line()
-        }
-        Some(b'\n') if keyword != "TYPE" => cursor.line(),
-        _ => return cursor.expected("one blank after the name"),
-    };
-    if current.name == *name {
-        if current.sampled || current.stated.contains(&keyword) {
-            return start.fault(format!("{keyword} of {name} comes twice or after its samples"));
-        }
-        current.stated.push(keyword);
-    } else {
-        *current = Family { name: name.to_string(), sampled: false, stated: vec![keyword] };
+    // The text may be empty, the blank before it not be missing.
+    if !cursor.eat(b' ') {
+        return cursor.expected("one blank after the name");
     }
+    let text = cursor.line();
     let family = builder.family(&name);
     match keyword {
         "HELP" => family.help = unescaped(text).into(),
@@ -126,9 +107,12 @@ fn unescaped(text: &str) -> String {
     out
 }
 
-fn sample<'a>(cursor: &mut Cursor<'a>, builder: &Builder<'_>) -> Result<Line<'a>, Fault> {
-    let at = cursor.at;
+fn sample<'a>(cursor: &mut Cursor<'a>, builder: &mut Builder<'_>) -> Result<Line<'a>, Fault> {
+    let start = *cursor;
     let (name, labels) = cursor.series(false)?;
+    if let Some(twice) = given_twice(&labels) {
+        return start.fault(format!("label {twice:?} of {name} is given twice"));
+    }
     let value = spaced_number(cursor, "a value")?;
     let mut timestamp = None;
     let mut exemplar = None;
@@ -139,16 +123,9 @@ fn sample<'a>(cursor: &mut Cursor<'a>, builder: &Builder<'_>) -> Result<Line<'a>
     if cursor.rest().starts_with(" # ") {
         let start = *cursor;
         cursor.at += 3;
-        if !may_have_exemplar(name, builder.kind_of(name)) {
-            return start.fault(format!("an exemplar is not allowed on {name}: only on counters and buckets"));
-        }
         let braces = cursor.braces(false)?;
         if braces.name.is_some() {
             return start.fault("an exemplar's labels have no metric name");
-        }
-        let chars: usize = braces.labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
-        if chars > EXEMPLAR_CHARS_MAX {
-            return start.fault(format!("an exemplar's labels have {chars} characters, at most {EXEMPLAR_CHARS_MAX} are allowed"));
         }
         let observed = spaced_number(cursor, "the exemplar's value")?;
         let mut time = 0;
@@ -156,23 +133,27 @@ fn sample<'a>(cursor: &mut Cursor<'a>, builder: &Builder<'_>) -> Result<Line<'a>
             time = millis(cursor)?;
             exemplar_has_time = true;
         }
-        let pairs = braces.labels.iter().map(|(n, v)| (n.as_ref(), v.as_str()));
-        exemplar = Some(exemplar_of_labels(time, observed, pairs));
+        let chars: usize = braces.labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
+        if chars > EXEMPLAR_CHARS_MAX {
+            // The sample is as good as without it.
+            Decoded::<()>::reject(&mut builder.rejected, EXEMPLAR_TOO_LONG, 1, || {
+                format!("an exemplar of {name} at byte {}: its labels have {chars} characters, at most {EXEMPLAR_CHARS_MAX} are allowed", start.at)
+            });
+        } else {
+            let pairs = braces.labels.iter().map(|(n, v)| (n.as_ref(), v.as_str()));
+            exemplar = Some(exemplar_of_labels(time, observed, pairs));
+        }
     }
     if !cursor.eat(b'\n') {
         return cursor.expected("the end of the line");
     }
-    Ok(Line { name, at, labels, value, timestamp, exemplar, exemplar_has_time })
+    Ok(Line { name, at: start.at, labels, value, timestamp, exemplar, exemplar_has_time })
 }
 
-fn may_have_exemplar(name: &str, kind: MetricKind) -> bool {
-    match kind {
-        MetricKind::Counter => name.ends_with("_total"),
-        MetricKind::Histogram | MetricKind::GaugeHistogram => name.ends_with("_bucket"),
-        // Without a stated type the name has to do.
-        MetricKind::Unknown => name.ends_with("_total") || name.ends_with("_bucket"),
-        _ => false,
-    }
+/// A label that stands more than once, the metric's name among them.
+fn given_twice<'l>(labels: &'l [(Cow<'_, str>, String)]) -> Option<&'l str> {
+    let names = || labels.iter().map(|(name, _)| name.as_ref());
+    names().enumerate().find(|(at, name)| *name == METRIC_NAME || names().take(*at).any(|before| before == *name)).map(|(_, name)| name)
 }
 
 /// One blank, then a number.

@@ -612,7 +612,9 @@ impl ScrapeJobConfig {
         }
         let client = self.client();
         client.check()?;
-        for group in &self.static_configs {
+        // With relabelling a URL may stand here that becomes a parameter, as for the Blackbox exporter; what it leaves as an
+        // address is checked target by target.
+        for group in self.static_configs.iter().filter(|_| self.relabel_configs.is_empty()) {
             if let Some(url) = group.targets.iter().find(|target| target.contains('/')) {
                 return Err(format!("static_configs: target {url:?} is no host:port"));
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use skopos_ingest::exposition::{Format, ScrapeOptions, parse};
+use skopos_ingest::exposition::{EXEMPLAR_TOO_LONG, Format, ScrapeOptions, parse};
 use skopos_ingest::relabel::relabel;
 use skopos_model::metric::STALE_NAN_BITS;
 use skopos_model::{Batch, Labels, MetricMetadata, NativeHistogram, Signal, TimeSeries};
@@ -170,8 +170,10 @@ impl Scraper {
         }
         // Classic buckets beside native ones are not taken above; here they may be all there is.
         let scrape = if self.job.custom_buckets { decoded.batch.with_custom_buckets(self.job.classic_histograms) } else { decoded.batch };
-        let samples = scrape.series.len();
-        let mut series = Vec::with_capacity(samples);
+        // What the target exposed, whether it could be taken or not.
+        let refused: u64 = decoded.rejected.iter().filter(|r| r.reason != EXEMPLAR_TOO_LONG).map(|r| r.count).sum();
+        let samples = scrape.series.len() + usize::try_from(refused).unwrap_or(usize::MAX);
+        let mut series = Vec::with_capacity(scrape.series.len());
         for mut one in scrape.series {
             let mut labels = merged(&one.labels, &self.target.labels, self.job.honor_labels);
             if !relabel(&self.job.metric_relabel, &mut labels) {

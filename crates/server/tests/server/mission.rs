@@ -119,7 +119,7 @@ fn health_fastapi_is_probed_as_its_manifest_says() {
 }
 
 /// The Go program, built with the packages of the distribution; `None` (and said) when there is no Go.
-fn go_program(source: &Path, folder: &Path) -> Option<PathBuf> {
+pub(crate) fn go_program(source: &Path, folder: &Path) -> Option<PathBuf> {
     let program = folder.join("latency_histogram");
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&program).arg(source);

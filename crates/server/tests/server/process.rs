@@ -82,7 +82,11 @@ impl Server {
         // Those of the run before would be taken for this one's.
         let _ = fs::remove_file(&addresses);
         let folder = data.display().to_string();
-        let mut args = vec!["--data", &folder, "--listen", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"];
+        let mut args = vec!["--data", &folder, "--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"];
+        // Where the same address has to come back after a restart it is among the arguments.
+        if !more.contains(&"--listen") {
+            args.extend(["--listen", "127.0.0.1:0"]);
+        }
         args.extend(more);
         let mut server = Self::spawn(data, &args);
         let found: Value = eventually("listening", || {

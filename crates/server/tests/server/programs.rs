@@ -28,6 +28,19 @@ impl Program {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal and waits for its end.
+    #[track_caller]
+    pub(crate) fn stop(&mut self, signal: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status().unwrap();
+        assert!(sent.success(), "kill -{signal}");
+        eventually("its end", || self.child.try_wait().unwrap());
+    }
+
     /// Waits until it says something that `find` recognises.
     #[track_caller]
     pub(crate) fn wait_for<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {

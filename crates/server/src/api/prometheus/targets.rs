@@ -13,7 +13,7 @@ use super::{Params, PromError, PromResult, success};
 use crate::app::App;
 
 /// Suffixes of series whose metadata stands under the family's name.
-const SUFFIXES: [&str; 4] = ["_bucket", "_sum", "_count", "_total"];
+const SUFFIXES: [&str; 8] = ["_bucket", "_sum", "_count", "_total", "_created", "_info", "_gcount", "_gsum"];
 /// How far back the metrics of a target are looked for, milliseconds.
 const METADATA_WINDOW_MS: i64 = 900_000;
 
