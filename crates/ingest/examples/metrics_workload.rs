@@ -181,6 +181,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let manifest = serde_json::json!({
         "kind": "metrics", "seed": o.seed, "rows": rows, "series": made * PER_POD, "sent_bytes": bytes,
         "start_s": (END_MS - 7_200_000) / 1000, "end_s": END_MS / 1000, "step_s": o.step,
+        "start_ns": (END_MS - 7_200_000) * 1_000_000, "end_ns": END_MS * 1_000_000,
         "job": "job-1", "pod": pods[0].series[0].0.get("pod"),
     });
     std::fs::write(format!("{}.manifest.json", o.out), manifest.to_string())?;
