@@ -38,6 +38,7 @@ pub struct QueryStats {
     series: AtomicU64,
     files: AtomicU64,
     files_pruned: AtomicU64,
+    rollup_rows: AtomicU64,
 }
 
 /// The numbers of [`QueryStats`] at one moment.
@@ -55,6 +56,8 @@ pub struct StatsSnapshot {
     pub files: u64,
     /// Files skipped by statistics or filters.
     pub files_pruned: u64,
+    /// Rows that were figures of an hour in place of its samples.
+    pub rollup_rows: u64,
 }
 
 impl QueryStats {
@@ -79,6 +82,11 @@ impl QueryStats {
         self.files.fetch_add(opened, Ordering::Relaxed);
         self.files_pruned.fetch_add(pruned, Ordering::Relaxed);
     }
+    /// Counts rows of rollups; they count as rows too.
+    pub fn add_rollup_rows(&self, n: u64) {
+        self.rollup_rows.fetch_add(n, Ordering::Relaxed);
+        self.add_rows(n);
+    }
     /// The numbers so far.
     pub fn snapshot(&self) -> StatsSnapshot {
         let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
@@ -89,6 +97,7 @@ impl QueryStats {
             series: load(&self.series),
             files: load(&self.files),
             files_pruned: load(&self.files_pruned),
+            rollup_rows: load(&self.rollup_rows),
         }
     }
 }

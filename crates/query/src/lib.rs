@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod promql;
 pub mod time_range;
 pub mod traces;
+pub mod windows;
 
 pub use context::{QueryContext, QueryLimits, QueryStats};
 pub use error::{QueryError, Span};

@@ -7,6 +7,7 @@ use skopos_model::{Exemplar, Labels, MetricMetadata, NativeHistogram};
 use crate::cardinality::{Cardinality, Floods};
 use crate::context::QueryContext;
 use crate::error::QueryError;
+use crate::windows::{Digest, WindowHint};
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +100,8 @@ pub struct Series {
     pub histograms: Vec<(i64, Arc<NativeHistogram>)>,
     /// When the counter was started, where its sender said so: (from which sample on, start), Unix milliseconds.
     pub starts: Vec<(i64, i64)>,
+    /// What the samples stand for when they are not all there are; only [`Queryable::select_windows`] gives such series.
+    pub digest: Option<Box<Digest>>,
 }
 
 /// A series and its exemplars in time order.
@@ -123,6 +126,17 @@ pub trait Queryable: Send + Sync {
         _each: &mut dyn FnMut(Vec<Series>) -> Result<(), QueryError>,
     ) -> Result<Option<Vec<Series>>, QueryError> {
         self.select(select, ctx).map(Some)
+    }
+
+    /// The same for windows of which only some facts are looked at: a store that has these at hand may leave out
+    /// samples, and says with each series what the others stand for.
+    fn select_windows(&self, select: &Select<'_>, _windows: &WindowHint<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
+        self.select(select, ctx)
+    }
+
+    /// Whether [`Self::select_windows`] would leave out samples: then it is the way to read them.
+    fn has_rollups(&self, _select: &Select<'_>, _windows: &WindowHint<'_>) -> bool {
+        false
     }
 
     /// Label sets with a sample in range that match any of the matcher lists (all series when there is none).

@@ -7,6 +7,7 @@ use skopos_model::labels::METRIC_NAME;
 use skopos_model::{Labels, MetricMetadata};
 use skopos_query::metrics::{MatchOp, Matcher, Queryable, Select, Series, SeriesExemplars};
 use skopos_query::promql::Expr;
+use skopos_query::windows::WindowHint;
 use skopos_query::{QueryContext, QueryError};
 
 use crate::alerting::SeriesSample;
@@ -68,9 +69,8 @@ pub(crate) struct Overlay<'a> {
     pub(crate) produced: &'a Produced,
 }
 
-impl Queryable for Overlay<'_> {
-    fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
-        let mut all = self.below.select(select, ctx)?;
+impl Overlay<'_> {
+    fn with_written(&self, mut all: Vec<Series>, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
         all.retain(|s| !self.produced.has(&s.labels));
         let written = self.above.select(select, ctx)?;
         if !written.is_empty() {
@@ -78,6 +78,20 @@ impl Queryable for Overlay<'_> {
             all.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
         Ok(all)
+    }
+}
+
+impl Queryable for Overlay<'_> {
+    fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
+        self.with_written(self.below.select(select, ctx)?, select, ctx)
+    }
+
+    fn select_windows(&self, select: &Select<'_>, windows: &WindowHint<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
+        self.with_written(self.below.select_windows(select, windows, ctx)?, select, ctx)
+    }
+
+    fn has_rollups(&self, select: &Select<'_>, windows: &WindowHint<'_>) -> bool {
+        self.below.has_rollups(select, windows)
     }
 
     fn series(&self, matchers: &[Vec<Matcher>], start: i64, end: i64, limit: usize, ctx: &QueryContext) -> Result<Vec<Arc<Labels>>, QueryError> {

@@ -73,6 +73,7 @@ fn store_options(options: &ServeOptions, config: &Loaded) -> StoreOptions {
     out.retention_logs = days(retention.logs_days);
     out.retention_traces = days(retention.traces_days);
     out.retention_metrics = days(retention.metrics_days);
+    out.rollups = config.file.rollups;
     out
 }
 

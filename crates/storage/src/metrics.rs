@@ -37,6 +37,7 @@ mod flush;
 mod gather;
 mod merge;
 mod plan;
+mod rollups;
 mod scan;
 mod select;
 
@@ -128,7 +129,9 @@ pub(crate) struct MetricsTable {
     indexes: Mutex<IndexCache>,
     /// Files that could not be read: reported once, left out since.
     refused: Refused,
-    schemas: [Arc<Schema>; 6],
+    /// Whether rollups are written and read.
+    rollups: bool,
+    schemas: [Arc<Schema>; 7],
 }
 
 impl MetricsTable {
@@ -175,6 +178,7 @@ impl MetricsTable {
             written: Mutex::default(),
             indexes: Mutex::default(),
             refused: Refused::default(),
+            rollups: options.rollups,
             schemas: [
                 Arc::new(Schema::new(SAMPLES, 0, &samples)),
                 Arc::new(Schema::new(SERIES, 0, &series)),
@@ -182,6 +186,7 @@ impl MetricsTable {
                 Arc::new(Schema::new(METADATA, 0, &metadata)),
                 Arc::new(Schema::new(HISTOGRAMS, 0, &histograms)),
                 Arc::new(Schema::new(STARTS, 0, &starts)),
+                Arc::new(rollups::schema()),
             ],
         })
     }
@@ -507,6 +512,7 @@ impl Table for MetricsTable {
                  FROM {DUCKLAKE_CATALOG}.exemplars_data",
                 &["series_id", "time", "value", "trace_id", "span_id", "labels"],
             ),
+            rollups::view(),
         ]
     }
 
@@ -558,7 +564,9 @@ impl Table for MetricsTable {
     }
 
     fn plan_merge(&self, _now: i64, full: bool) -> Option<Vec<Arc<FileMeta>>> {
-        [SAMPLES, HISTOGRAMS, SERIES, EXEMPLARS, METADATA, STARTS].into_iter().find_map(|table| merge::plan_table(self, table, full))
+        let tables = [SAMPLES, HISTOGRAMS, SERIES, EXEMPLARS, METADATA, STARTS];
+        let planned = tables.into_iter().find_map(|table| merge::plan_table(self, table, full));
+        planned.or_else(|| rollups::missing(self, full)).map(|files| rollups::with_rollups(self, files))
     }
 
     fn merge(&self, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError> {

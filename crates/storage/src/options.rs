@@ -37,6 +37,8 @@ pub struct StoreOptions {
     pub active_series_per_metric_max: usize,
     /// Most series of one source (label `service_name`, else `job`) with a sample in the head.
     pub active_series_per_source_max: usize,
+    /// Whether merges write rollups of samples by the hour, and queries over days read them.
+    pub rollups: bool,
 }
 
 impl StoreOptions {
@@ -59,6 +61,7 @@ impl StoreOptions {
             active_series_max: 3_000_000,
             active_series_per_metric_max: 1_500_000,
             active_series_per_source_max: 2_000_000,
+            rollups: true,
         }
     }
 }

@@ -20,6 +20,8 @@ export interface QueryStats {
   series: number;
   files: number;
   files_pruned: number;
+  /** rows that are figures of an hour in place of its samples */
+  rollup_rows?: number;
   truncated?: boolean;
 }
 

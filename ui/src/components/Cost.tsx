@@ -8,6 +8,7 @@ export function Cost({ stats: given }: { stats: (QueryStats & { cost?: QueryStat
   if (!stats) return null;
   const parts = [nanoseconds(stats.elapsed_ms * 1e6)];
   if (stats.rows_scanned) parts.push(`${count(stats.rows_scanned)} rows`);
+  if (stats.rollup_rows) parts.push(`${count(stats.rollup_rows)} of them by the hour`);
   if (stats.samples) parts.push(`${count(stats.samples)} samples of ${count(stats.series)} series`);
   if (stats.bytes_scanned) parts.push(`${bytes(stats.bytes_scanned)} scanned`);
   if (stats.truncated) parts.push('cut at the limit');

@@ -18,6 +18,7 @@ use super::window::{Plan, Plans, WindowFn, WindowRows};
 use crate::context::QueryContext;
 use crate::error::QueryError;
 use crate::metrics::{Matcher, Queryable, Select, Series};
+use crate::windows::{Need, WindowHint};
 
 /// Result of a node.
 pub(crate) enum Val {
@@ -35,7 +36,15 @@ struct Fetched {
     matchers: Vec<Matcher>,
     start: i64,
     end: i64,
+    /// The windows it is for, when samples were left out: what is needed, length, ends.
+    windows: Option<(Need, i64, Vec<i64>)>,
     series: Rc<Vec<Series>>,
+}
+
+impl Fetched {
+    fn serves(&self, need: Option<Need>, range: i64, ends: &[i64]) -> bool {
+        self.windows.as_ref().is_none_or(|(n, r, e)| need == Some(*n) && range == *r && ends == *e)
+    }
 }
 
 /// State of one query's evaluation.
@@ -57,6 +66,8 @@ pub(crate) struct Evaluator<'a> {
     repeated: Vec<Vec<Matcher>>,
     /// Some of the series of a selector, in place of all: see [`super::aggregate`].
     batch: Option<Batch>,
+    /// What the call being evaluated needs of the range vector that is its argument.
+    need: Option<Need>,
 }
 
 /// Some of the series of a selector, and the plans that hold for all batches of them.
@@ -97,6 +108,7 @@ impl<'a> Evaluator<'a> {
             fetched: Vec::new(),
             repeated,
             batch: None,
+            need: None,
         }
     }
 
@@ -222,6 +234,30 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// The argument of a function over windows, and what was asked of it: a range selector is told what the function
+    /// looks at.
+    pub(crate) fn windows(&mut self, function: &str, expr: &Expr, steps: Steps) -> Evaluated<(Matrix, Option<Need>)> {
+        let is_selector = matches!(expr.without_parens().kind, Kind::Range(_));
+        let need = self.function_need(function).filter(|_| is_selector);
+        self.need = need;
+        Ok((self.matrix(expr, steps)?, need))
+    }
+
+    fn function_need(&self, function: &str) -> Option<Need> {
+        // When a counter was started has to be looked up for each of its samples.
+        let by_starts = self.options.start_timestamps && super::functions::started(function).is_some();
+        super::digest::need(function).filter(|_| !by_starts)
+    }
+
+    /// What a selector or a function over a range selector needs.
+    fn need_of(&self, expr: &Expr) -> Option<Need> {
+        match &expr.without_parens().kind {
+            Kind::Selector(_) => Some(Need::Last),
+            Kind::Call(c) => self.function_need(c.function.name),
+            _ => None,
+        }
+    }
+
     /// The text of a string argument.
     pub(crate) fn text<'e>(&self, expr: &'e Expr) -> Evaluated<&'e str> {
         match &expr.without_parens().kind {
@@ -269,26 +305,34 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Samples of `(first - back, last]`, read once for each selector of the query.
-    fn fetch(&mut self, selector: &Selector, moments: &[i64], back: i64) -> Evaluated<Rc<Vec<Series>>> {
+    fn fetch(&mut self, selector: &Selector, moments: &[i64], back: i64, need: Option<Need>) -> Evaluated<Rc<Vec<Series>>> {
+        let need = need.filter(|_| selector.sampling == Sampling::Plain);
         if let Some(batch) = &self.batch {
             return Ok(Rc::clone(&batch.series));
         }
         let (start, end) = self.reach(selector, moments, back);
-        if let Some(hit) = self.fetched.iter().find(|f| f.start <= start && f.end >= end && f.matchers == selector.matchers) {
+        let covers = |f: &&Fetched| f.start <= start && f.end >= end && f.matchers == selector.matchers && f.serves(need, back, moments);
+        if let Some(hit) = self.fetched.iter().find(covers) {
             return Ok(Rc::clone(&hit.series));
         }
         let select = Select { matchers: &selector.matchers, start, end, grouping: None };
         let begun = self.ctx.elapsed();
-        let series = self.source.select(&select, self.ctx)?;
+        let series = match need {
+            Some(need) => self.source.select_windows(&select, &WindowHint { need, ends: moments, range: back }, self.ctx)?,
+            None => self.source.select(&select, self.ctx)?,
+        };
+        let is_thinned = series.iter().any(|s| s.digest.is_some());
+        let windows = need.filter(|_| is_thinned).map(|need| (need, back, moments.to_vec()));
         self.tally.read(samples_of(&series), self.ctx.elapsed().saturating_sub(begun));
         self.ctx.check()?;
-        Ok(self.keep(&select, series))
+        Ok(self.keep(&select, windows, series))
     }
 
     /// Keeps what was read for the query's other selectors of the same matchers.
-    fn keep(&mut self, select: &Select<'_>, series: Vec<Series>) -> Rc<Vec<Series>> {
+    fn keep(&mut self, select: &Select<'_>, windows: Option<(Need, i64, Vec<i64>)>, series: Vec<Series>) -> Rc<Vec<Series>> {
         let series = Rc::new(series);
-        self.fetched.push(Fetched { matchers: select.matchers.to_vec(), start: select.start, end: select.end, series: Rc::clone(&series) });
+        let (matchers, start, end) = (select.matchers.to_vec(), select.start, select.end);
+        self.fetched.push(Fetched { matchers, start, end, windows, series: Rc::clone(&series) });
         series
     }
 
@@ -309,6 +353,10 @@ impl<'a> Evaluator<'a> {
         let (start, end) = self.reach(selector, &moments, back);
         let select = Select { matchers: &selector.matchers, start, end, grouping: None };
         let (source, ctx) = (self.source, self.ctx);
+        let hint = |need| WindowHint { need, ends: &moments, range: back };
+        if self.need_of(expr).is_some_and(|need| selector.sampling == Sampling::Plain && source.has_rollups(&select, &hint(need))) {
+            return Ok(false);
+        }
         let begun = ctx.elapsed();
         let mut evaluating = std::time::Duration::ZERO;
         let (windows, latest) = (Plans::new(steps.count), Plans::new(steps.count));
@@ -327,7 +375,7 @@ impl<'a> Evaluator<'a> {
         ctx.check()?;
         let is_done = whole.is_none();
         if let Some(series) = whole {
-            self.keep(&select, series);
+            self.keep(&select, None, series);
         }
         Ok(is_done)
     }
@@ -341,7 +389,7 @@ impl<'a> Evaluator<'a> {
     /// The same at these moments, one a step.
     pub(crate) fn latest_at(&mut self, expr: &Expr, selector: &Selector, steps: Steps, moments: Vec<i64>, wanted: Wanted) -> Evaluated<Vector> {
         let (lookback, width) = (self.options.lookback_ms(), moments.len());
-        let series = self.fetch(selector, &moments, lookback)?;
+        let series = self.fetch(selector, &moments, lookback, Some(Need::Last))?;
         let keys = series.iter().map(|s| Key { labels: Arc::clone(&s.labels), name: Name::Kept }).collect();
         if selector.sampling == Sampling::Smoothed && wanted == Wanted::Value {
             let rows = SmoothedRows::new(series, moments, lookback, self.notes.clone(), expr.into());
@@ -353,9 +401,10 @@ impl<'a> Evaluator<'a> {
     }
 
     fn range(&mut self, r: &RangeSelector, steps: Steps) -> Evaluated<Val> {
+        let need = self.need.take();
         let range = self.positive_ms(&r.range)?;
         let ends = self.moments(&r.selector.shift, steps)?;
-        let series = self.fetch(&r.selector, &ends, range)?;
+        let series = self.fetch(&r.selector, &ends, range, need)?;
         let (sampling, lookback) = (r.selector.sampling, self.options.lookback_ms());
         Ok(Val::Matrix(Matrix { series, names: None, range, ends, sampling, lookback, starts: self.options.start_timestamps }))
     }
@@ -481,7 +530,7 @@ impl<'a> Evaluator<'a> {
                 self.map(grid, map).map(Val::Vector)
             }
             Body::Window { function, keeps_name, matrix_at } => {
-                let matrix = self.matrix(&c.args[matrix_at], steps)?;
+                let (matrix, need) = self.windows(f.name, &c.args[matrix_at], steps)?;
                 let others = c.args.iter().enumerate().filter(|(i, _)| *i != matrix_at);
                 let scalars = others.map(|(_, a)| self.scalar(a, steps)).collect::<Evaluated<Vec<_>>>()?;
                 super::functions::note(self, c, &matrix, &scalars)?;
@@ -498,6 +547,7 @@ impl<'a> Evaluator<'a> {
                     .mixed(mixed)
                     .started(started)
                     .planned(self.batch.as_ref().map(|b| b.windows.clone()))
+                    .needing(need)
                     .counted(&self.tally);
                 let rows = Rows::Lazy(Box::new(rows));
                 Ok(Val::Vector(Vector { keys, rows, width: steps.count, unique: keeps_name }))

@@ -2,19 +2,19 @@
 
 /// Neumaier's compensated sum.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sum {
+pub struct Sum {
     sum: f64,
     compensation: f64,
 }
 
 impl Sum {
     /// A sum in the middle of things.
-    pub(crate) fn of(sum: f64, compensation: f64) -> Self {
+    pub fn of(sum: f64, compensation: f64) -> Self {
         Self { sum, compensation }
     }
 
     /// The sum and its compensation.
-    pub(crate) fn parts(self) -> (f64, f64) {
+    pub fn parts(self) -> (f64, f64) {
         (self.sum, self.compensation)
     }
 
@@ -36,8 +36,9 @@ impl Sum {
         self
     }
 
+    /// Adds a value.
     #[inline(always)]
-    pub(crate) fn add(&mut self, v: f64) {
+    pub fn add(&mut self, v: f64) {
         let t = self.sum + v;
         if t.is_infinite() {
             self.compensation = 0.0;

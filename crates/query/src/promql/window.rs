@@ -10,6 +10,7 @@ use super::mixed::{Native, SpanFn};
 use super::notes::{Notes, Place, Spot};
 use super::vector::{ABSENT, HistogramRow, Matrix, RowSource, Steps, is_absent};
 use crate::metrics::Series;
+use crate::windows::{Digest, Need};
 
 /// Steps of all plans kept at once, of about 50 bytes each. Targets scraped at their own moments have a vector of
 /// timestamps each.
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     edges: OnceCell<Vec<Edge>>,
     /// Samples of all windows together, worked out when first asked for.
     samples: OnceCell<u64>,
+    /// Samples by step where some stand for others; else empty.
+    counts: Vec<u64>,
 }
 
 /// Times around a window's samples, seconds.
@@ -71,24 +74,39 @@ impl Plan {
                 (index(lo.min(hi)), index(hi))
             })
             .collect();
-        Self { spans, edges: OnceCell::new(), samples: OnceCell::new() }
+        Self { spans, edges: OnceCell::new(), samples: OnceCell::new(), counts: Vec::new() }
+    }
+
+    /// The same of samples that stand for so many each.
+    pub(crate) fn counted(mut self, counts: &[u32]) -> Self {
+        let mut total = 0;
+        let before: Vec<u64> = std::iter::once(0)
+            .chain(counts.iter().map(|n| {
+                total += u64::from(*n);
+                total
+            }))
+            .collect();
+        self.counts = self.spans.iter().map(|(lo, hi)| before[*hi as usize] - before[*lo as usize]).collect();
+        self
     }
 
     /// Samples of a step's window.
     pub(crate) fn samples_at(&self, k: usize) -> u64 {
-        let (lo, hi) = self.spans[k];
-        u64::from(hi - lo)
+        self.counts.get(k).copied().unwrap_or_else(|| {
+            let (lo, hi) = self.spans[k];
+            u64::from(hi - lo)
+        })
     }
 
     /// Samples of all windows together.
     pub(crate) fn samples(&self) -> u64 {
-        *self.samples.get_or_init(|| self.spans.iter().map(|(lo, hi)| u64::from(hi - lo)).sum())
+        *self.samples.get_or_init(|| (0..self.spans.len()).map(|k| self.samples_at(k)).sum())
     }
 
     /// See [`Edge`].
     pub(crate) fn edges(&self, times: &[i64], ends: &[i64], range: i64) -> &[Edge] {
         self.edges.get_or_init(|| {
-            let edge = |(span, end): (&(u32, u32), &i64)| {
+            let edge = |(k, (span, end)): (usize, (&(u32, u32), &i64))| {
                 let (lo, hi) = (span.0 as usize, span.1 as usize);
                 if hi < lo + 2 {
                     return Edge::default();
@@ -96,7 +114,7 @@ impl Plan {
                 let (first, last) = (times[lo], times[hi - 1]);
                 let sampled = seconds(last - first);
                 #[allow(clippy::cast_precision_loss, reason = "sample counts are far below 2^53")]
-                let average = sampled / (hi - lo - 1) as f64;
+                let average = sampled / (self.samples_at(k) - 1) as f64;
                 let (mut to_start, mut to_end) = (seconds(first.saturating_sub(end.saturating_sub(range))), seconds(end.saturating_sub(last)));
                 // A sample further from the edge than one and a tenth intervals means the series begins or ends
                 // inside the window: reach out half an interval only.
@@ -109,7 +127,7 @@ impl Plan {
                 let factor = (sampled + to_start + to_end) / sampled;
                 Edge { sampled, to_start, to_end, factor, factor_per_second: factor / seconds(range) }
             };
-            self.spans.iter().zip(ends).map(edge).collect()
+            self.spans.iter().zip(ends).enumerate().map(edge).collect()
         })
     }
 }
@@ -172,6 +190,8 @@ pub(crate) struct Windows<'a> {
     pub(crate) steps: Steps,
     /// Scalar arguments, a cell a step each.
     pub(crate) scalars: &'a [Vec<f64>],
+    /// What the samples stand for, when they are not all.
+    pub(crate) digest: Option<&'a Digest>,
     /// What notes are about.
     pub(crate) spot: Spot<'a>,
 }
@@ -204,6 +224,8 @@ pub(crate) struct WindowRows {
     mixed: Option<SpanFn>,
     /// What takes floats that say when their counter was started.
     started: Option<WindowFn>,
+    /// What was asked of the samples.
+    need: Option<Need>,
     notes: Notes,
     place: Place,
     tally: Option<Tally>,
@@ -213,7 +235,7 @@ pub(crate) struct WindowRows {
 impl WindowRows {
     pub(crate) fn new(matrix: Matrix, steps: Steps, scalars: Vec<Vec<f64>>, function: WindowFn, notes: Notes, place: impl Into<Place>) -> Self {
         let plans = Plans::new(steps.count);
-        Self { matrix, steps, scalars, function, mixed: None, started: None, notes, place: place.into(), tally: None, plans }
+        Self { matrix, steps, scalars, function, mixed: None, started: None, need: None, notes, place: place.into(), tally: None, plans }
     }
 
     /// With what takes windows with histograms.
@@ -231,6 +253,12 @@ impl WindowRows {
     /// With plans that others made and will use.
     pub(crate) fn planned(mut self, plans: Option<Plans<Plan>>) -> Self {
         self.plans = plans.unwrap_or(self.plans);
+        self
+    }
+
+    /// With what was asked of the samples: where they are not all, they are read accordingly.
+    pub(crate) fn needing(mut self, need: Option<Need>) -> Self {
+        self.need = need;
         self
     }
 
@@ -255,12 +283,14 @@ impl WindowRows {
             lookback: m.lookback,
             steps: self.steps,
             scalars: &self.scalars,
+            digest: series.digest.as_deref(),
             spot: if m.is_named(index) { self.notes.about_series(&series.labels, self.place) } else { self.notes.about("", self.place) },
         };
         if let Some(tally) = &self.tally {
             tally.look_at(plan.samples(), self.steps, |k| plan.samples_at(k));
         }
-        let function = self.started.filter(|_| known).unwrap_or(self.function);
+        let digested = self.need.filter(|_| series.digest.is_some()).and_then(super::digest::function);
+        let function = self.started.filter(|_| known).or(digested).unwrap_or(self.function);
         function(&windows, out);
         if !series.histograms.is_empty() {
             let native = Native { series, function: self.mixed, sampling: m.sampling, starts: known };
@@ -282,6 +312,11 @@ impl RowSource for WindowRows {
             let (times, values) = without_stale(series);
             let plan = Plan::new(&times, &m.ends, m.range);
             self.compute(index, (&times, &values), &plan, out, histograms);
+            return;
+        }
+        if let Some(digest) = series.digest.as_deref().filter(|digest| !digest.counts.is_empty()) {
+            let plan = Plan::new(&series.timestamps, &m.ends, m.range).counted(&digest.counts);
+            self.compute(index, (&series.timestamps, &series.values), &plan, out, histograms);
             return;
         }
         let plan = self.plans.get(&series.timestamps, |times| Plan::new(times, &m.ends, m.range));

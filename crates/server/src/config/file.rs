@@ -54,6 +54,9 @@ pub struct ConfigFile {
     pub probes: Vec<ProbeConfig>,
     /// How long rows are kept.
     pub retention: RetentionConfig,
+    /// Whether what there is to know of each series' samples in each hour is stored beside them, for queries over weeks:
+    /// they give the same results from it, much faster.
+    pub rollups: bool,
     /// Limits of ingest and store.
     pub limits: LimitsConfig,
 }
@@ -78,6 +81,7 @@ impl Default for ConfigFile {
             otlp: OtlpOptions::default(),
             probes: Vec::new(),
             retention: RetentionConfig::default(),
+            rollups: true,
             limits: LimitsConfig::default(),
         }
     }

@@ -24,20 +24,20 @@ const CHECK_EVERY: usize = 64;
 const LOOKUP_FACTOR: usize = 16;
 
 /// Series a query asks for, for quick membership tests.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     ids: &'a [u32],
     set: Vec<bool>,
 }
 
 impl<'a> Wanted<'a> {
-    fn new(ids: &'a [u32]) -> Self {
+    pub(super) fn new(ids: &'a [u32]) -> Self {
         let mut set = vec![false; ids.iter().max().map_or(0, |max| *max as usize + 1)];
         ids.iter().for_each(|id| set[*id as usize] = true);
         Self { ids, set }
     }
 
     /// Positions of runs of these series with a sample in the closed range of milliseconds.
-    fn runs(&self, index: &RunIndex, start: i64, end: i64) -> Vec<u32> {
+    pub(super) fn runs(&self, index: &RunIndex, start: i64, end: i64) -> Vec<u32> {
         let in_range = |position: &u32| {
             let run = &index.runs[*position as usize];
             run.first <= end && start <= run.last
@@ -52,7 +52,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-fn in_range(file: &FileMeta, start: i64, end: i64) -> bool {
+pub(super) fn in_range(file: &FileMeta, start: i64, end: i64) -> bool {
     file.file.time_min <= nanos(end) && nanos(start) <= file.file.time_max
 }
 

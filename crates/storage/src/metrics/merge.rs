@@ -15,7 +15,7 @@ use super::plan::{Size, plan};
 use super::reader::{RunCursor, SamplesFile};
 use super::samples::Samples;
 use super::writer::SamplesWriter;
-use super::{EXEMPLARS, HISTOGRAMS, METADATA, MetricsTable, SAMPLES, SERIES, STARTS, histograms, small};
+use super::{EXEMPLARS, HISTOGRAMS, METADATA, MetricsTable, SAMPLES, SERIES, STARTS, histograms, rollups, small};
 
 /// The files of one base table to merge next.
 pub(super) fn plan_table(table: &MetricsTable, name: &str, full: bool) -> Option<Vec<Arc<FileMeta>>> {
@@ -42,9 +42,10 @@ fn first_kept(cutoff: i64) -> i64 {
     cutoff.div_euclid(1_000_000) + i64::from(cutoff.rem_euclid(1_000_000) > 0)
 }
 
-/// See [`crate::table::Table::merge`]: `inputs` are of one base table.
+/// See [`crate::table::Table::merge`]: `inputs` are of one base table, and the rollups of samples among them.
 pub(super) fn run(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs) -> Result<Vec<NewFile>, StorageError> {
-    let mut inputs = inputs.to_vec();
+    // What is derived from samples is derived from the merged ones anew.
+    let mut inputs: Vec<_> = inputs.iter().filter(|f| f.file.table != rollups::ROLLUPS).map(Arc::clone).collect();
     inputs.sort_by_key(|f| (f.file.seq_min, f.id));
     let Some(first) = inputs.first() else { return Ok(Vec::new()) };
     let origin = Origin {
@@ -54,7 +55,7 @@ pub(super) fn run(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, b
         seq_max: inputs.iter().map(|f| f.file.seq_max).max().unwrap_or(0),
     };
     let file = match origin.table {
-        SAMPLES => samples(table, &inputs, cutoff, blobs, origin)?,
+        SAMPLES => return samples(table, &inputs, cutoff, blobs, origin),
         SERIES => series(table, &inputs, blobs, origin)?,
         EXEMPLARS => exemplars(&inputs, cutoff, blobs, origin)?,
         METADATA => metadata(table, &inputs, blobs, origin)?,
@@ -78,7 +79,7 @@ fn checked<T>(file: &FileMeta, result: Result<T, StorageError>) -> Result<T, Sto
     })
 }
 
-fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs, origin: Origin) -> Result<Option<NewFile>, StorageError> {
+fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs, origin: Origin) -> Result<Vec<NewFile>, StorageError> {
     let start = first_kept(cutoff);
     let mut open: Vec<Arc<SamplesFile>> = Vec::with_capacity(inputs.len());
     for meta in inputs {
@@ -98,6 +99,7 @@ fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &
     };
     let mut cursors: Vec<RunCursor> = open.into_iter().map(cursor).collect();
     let mut writer = SamplesWriter::create(blobs, origin)?;
+    let mut rollup = rollups::begin(table, inputs, ids.len(), blobs, origin)?;
     let mut merged = Samples::default();
     for id in ids {
         merged.clear();
@@ -107,8 +109,23 @@ fn samples(table: &MetricsTable, inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &
             }
         }
         writer.push(id, &merged.times, &merged.values)?;
+        if let Some(rollup) = &mut rollup {
+            rollup.push(id, &merged.times, &merged.values)?;
+        }
     }
-    if writer.rows() == 0 { Ok(None) } else { writer.finish().map(Some) }
+    if writer.rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let samples = writer.finish()?;
+    let Some(rollup) = rollup else { return Ok(vec![samples]) };
+    match rollup.finish(&samples) {
+        Ok(rollup) => Ok(vec![samples, rollup]),
+        Err(error) => {
+            // A full disk is tried again: half of what was written must not pile up.
+            blobs.delete(&samples.path)?;
+            Err(error)
+        }
+    }
 }
 
 fn exemplars(inputs: &[Arc<FileMeta>], cutoff: i64, blobs: &dyn Blobs, origin: Origin) -> Result<Option<NewFile>, StorageError> {

@@ -27,9 +27,9 @@ use super::samples::Samples;
 
 /// A blob that counts what is read from it.
 #[derive(Debug)]
-struct Counted {
-    blob: Arc<dyn Blob>,
-    bytes: Arc<AtomicU64>,
+pub(super) struct Counted {
+    pub(super) blob: Arc<dyn Blob>,
+    pub(super) bytes: Arc<AtomicU64>,
 }
 
 impl Blob for Counted {
@@ -66,7 +66,7 @@ fn damaged(meta: &FileMeta, reason: impl Into<String>) -> StorageError {
 }
 
 /// The footer of a file, kept with its entry once read.
-fn footer(meta: &FileMeta, reader: &BlobReader) -> Result<Arc<ParquetMetaData>, StorageError> {
+pub(super) fn footer(meta: &FileMeta, reader: &BlobReader) -> Result<Arc<ParquetMetaData>, StorageError> {
     if let Some(known) = meta.footer.get() {
         return Ok(Arc::clone(known));
     }
@@ -108,7 +108,7 @@ impl SamplesFile {
     }
 }
 
-fn read_index(meta: &FileMeta, footer: &ParquetMetaData, reader: &BlobReader, rows: u64) -> Result<RunIndex, StorageError> {
+pub(super) fn read_index(meta: &FileMeta, footer: &ParquetMetaData, reader: &BlobReader, rows: u64) -> Result<RunIndex, StorageError> {
     let pairs = footer.file_metadata().key_value_metadata();
     let place = pairs.and_then(|all| all.iter().find(|kv| kv.key == KEY)).and_then(|kv| kv.value.as_deref());
     let place = place.ok_or_else(|| damaged(meta, format!("footer has no {KEY}")))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use skopos_model::{Exemplar, Labels, MetricMetadata, SeriesId};
 use skopos_query::cardinality::{Cardinality, Floods};
 use skopos_query::metrics::{Matcher, Queryable, Select, Series};
+use skopos_query::windows::WindowHint;
 use skopos_query::{QueryContext, QueryError};
 
 use crate::error::StorageError;
@@ -26,13 +27,13 @@ const HISTOGRAM_SAMPLES: usize = 10;
 
 /// Gives equal time vectors one allocation.
 #[derive(Default)]
-struct Times {
+pub(super) struct Times {
     last: Option<Arc<[i64]>>,
     known: HashedMap<Arc<[i64]>>,
 }
 
 impl Times {
-    fn share(&mut self, times: &[i64]) -> Arc<[i64]> {
+    pub(super) fn share(&mut self, times: &[i64]) -> Arc<[i64]> {
         if let Some(last) = self.last.as_ref().filter(|last| ***last == *times) {
             return Arc::clone(last);
         }
@@ -56,7 +57,7 @@ fn mixed(times: &[i64]) -> u64 {
     looked_at.fold(times.len() as u64, mix)
 }
 
-fn storage_error(error: StorageError) -> QueryError {
+pub(super) fn storage_error(error: StorageError) -> QueryError {
     match error {
         StorageError::Query(error) => error,
         other => QueryError::Storage(other.to_string()),
@@ -72,6 +73,11 @@ pub(super) fn count(samples: usize, ctx: &QueryContext) -> Result<(), QueryError
             message: format!("the query touches more than {} series; select fewer with matchers", ctx.limits.series_max),
         });
     }
+    count_samples(samples, ctx)
+}
+
+/// Counts samples against the limit.
+pub(super) fn count_samples(samples: usize, ctx: &QueryContext) -> Result<(), QueryError> {
     let total = ctx.stats.add_samples(samples as u64);
     if total > ctx.limits.samples_max {
         return Err(QueryError::Limit {
@@ -112,12 +118,20 @@ impl MetricsTable {
     }
 }
 
-impl Queryable for MetricsTable {
-    fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
-        let ids = self.registry.read().matching(select.matchers, ctx)?;
+/// Series by their place in the order of labels.
+pub(super) type Ranked = Vec<(u32, Series)>;
+
+fn in_order(mut found: Ranked) -> Vec<Series> {
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().map(|(_, series)| series).collect()
+}
+
+impl MetricsTable {
+    /// All samples of these series in the range.
+    pub(super) fn select_ids(&self, ids: Vec<u32>, select: &Select<'_>, ctx: &QueryContext) -> Result<Ranked, QueryError> {
         let ranks = self.ranks(By::Labels);
         let mut times = Times::default();
-        let mut found: Vec<(u32, Series)> = Vec::new();
+        let mut found = Ranked::new();
         let (start, end) = (select.start, select.end);
         let mut histograms = self.gather_histograms(&ids, start, end, ctx).map_err(storage_error)?;
         // Locked for each series anew: whoever appends takes this lock while it holds the head's, which is asked for below.
@@ -131,7 +145,7 @@ impl Queryable for MetricsTable {
             histograms.retain(|(time, _)| samples.times.binary_search(time).is_err());
             count(samples.times.len() + histograms.len() * HISTOGRAM_SAMPLES, ctx)?;
             let (timestamps, values) = (times.share(&samples.times), samples.values.clone());
-            found.push((rank, Series { labels, timestamps, values, histograms, starts: starts_of(id) }));
+            found.push((rank, Series { labels, timestamps, values, histograms, starts: starts_of(id), digest: None }));
             Ok(true)
         })
         .map_err(storage_error)?;
@@ -141,8 +155,23 @@ impl Queryable for MetricsTable {
             let rank = ranks.get(id as usize).copied().unwrap_or(u32::MAX);
             found.push((rank, Series { labels, histograms, starts: starts_of(id), ..Series::default() }));
         }
-        found.sort_by_key(|(rank, _)| *rank);
-        Ok(found.into_iter().map(|(_, series)| series).collect())
+        Ok(found)
+    }
+}
+
+impl Queryable for MetricsTable {
+    fn select(&self, select: &Select<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
+        let ids = self.registry.read().matching(select.matchers, ctx)?;
+        self.select_ids(ids, select, ctx).map(in_order)
+    }
+
+    fn select_windows(&self, select: &Select<'_>, windows: &WindowHint<'_>, ctx: &QueryContext) -> Result<Vec<Series>, QueryError> {
+        let ids = self.registry.read().matching(select.matchers, ctx)?;
+        self.select_rollups(ids, select, windows, ctx).map(in_order)
+    }
+
+    fn has_rollups(&self, select: &Select<'_>, windows: &WindowHint<'_>) -> bool {
+        self.rollups_serve(select, windows)
     }
 
     fn select_batches(

@@ -2,6 +2,7 @@
 
 mod churn;
 mod histograms;
+mod rollups;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;

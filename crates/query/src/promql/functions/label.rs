@@ -37,10 +37,10 @@ pub(super) fn absent(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -
 }
 
 pub(super) fn absent_over_time(ev: &mut Evaluator<'_>, _: &Expr, c: &Call, steps: Steps) -> Evaluated {
-    let matrix = ev.matrix(&c.args[0], steps)?;
+    let (matrix, need) = ev.windows(c.function.name, &c.args[0], steps)?;
     let keys = matrix.keys();
     let mixed = super::mixed(c.function.name, matrix.sampling);
-    let rows = WindowRows::new(matrix, steps, Vec::new(), super::over_time::present, ev.notes.clone(), &c.args[0]).mixed(mixed);
+    let rows = WindowRows::new(matrix, steps, Vec::new(), super::over_time::present, ev.notes.clone(), &c.args[0]).mixed(mixed).needing(need);
     let rows = super::super::vector::Rows::Lazy(Box::new(rows));
     let grid = Vector { keys, rows, width: steps.count, unique: true }.into_grid(ev)?;
     Ok(absence(&grid, super::stated_labels(&c.args[0])))

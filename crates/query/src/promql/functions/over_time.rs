@@ -240,6 +240,7 @@ mod tests {
                 lookback: 0,
                 steps: Steps::one(0),
                 scalars: &[],
+                digest: None,
                 spot: notes.about("", Place::default()),
             };
             let (mut got, mut wanted) = (vec![0.0; 600], vec![0.0; 600]);

@@ -109,7 +109,7 @@ impl Queryable for Memory {
                 return Err(limit("samples_max"));
             }
             let starts = samples.starts.iter().map(|(t, s)| (*t, *s)).collect();
-            out.push(Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values, histograms, starts });
+            out.push(Series { labels: Arc::clone(labels), timestamps: timestamps.into(), values, histograms, starts, digest: None });
         }
         Ok(out)
     }

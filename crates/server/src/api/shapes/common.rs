@@ -45,6 +45,8 @@ pub struct Stats {
     pub files: u64,
     /// Left out by statistics or filters.
     pub files_pruned: u64,
+    /// Of the rows, those that are figures of an hour in place of its samples.
+    pub rollup_rows: u64,
     /// The answer was cut at a limit.
     #[schema(nullable = false)]
     pub truncated: Option<bool>,

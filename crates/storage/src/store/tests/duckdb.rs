@@ -45,3 +45,24 @@ async fn duckdb_reads_the_same_rows_through_the_views() {
     store.flush().await.expect("flushed");
     assert_eq!(ask(folder.path(), &queries).expect("it was there before"), expected, "merged");
 }
+
+#[tokio::test]
+async fn duckdb_reads_rollups() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = open(folder.path()).await;
+    let series = TimeSeries {
+        labels: Labels::new([("__name__", "minutes")]),
+        samples: (0..240).map(|i| (NOON / 1_000_000 + i * 60_000, i as f64)).collect(),
+        ..TimeSeries::default()
+    };
+    append_batch(&store, Batch::Series(vec![series], Vec::new())).await.expect("appended");
+    store.flush().await.expect("flushed");
+    let queries = [
+        "SELECT count(*), sum(count)::BIGINT, min(first_time)::VARCHAR, max(last_time)::VARCHAR FROM lake.rollups",
+        "SELECT max(max_value)::BIGINT, min(min_value)::BIGINT, sum(sum)::BIGINT, max(time - before_time)::VARCHAR FROM lake.rollups",
+        "SELECT sum(value)::BIGINT FROM lake.samples",
+    ];
+    let Some(read) = ask(folder.path(), &queries) else { return };
+    // The sample at noon is of the hour before.
+    assert_eq!(read, ["5|240|2026-11-21 12:00:00|2026-11-21 15:59:00", "239|0|28680|00:02:00", "28680"]);
+}
