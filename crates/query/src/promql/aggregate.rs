@@ -85,14 +85,17 @@ fn extremes(values: &[f64], least: f64, most: f64) -> impl Iterator<Item = f64> 
     [largest, smallest].into_iter().enumerate().filter(move |(i, v)| if *i == 0 { *v > most } else { *v < least }).map(|(_, v)| v)
 }
 
+/// The name of a group goes at the end when that of any member does.
+fn drop_name_with(group: &mut Key, member: &Key) {
+    if member.name == Name::ToDrop && group.name == Name::Kept && group.labels.get(METRIC_NAME).is_some() {
+        group.name = Name::ToDrop;
+    }
+}
+
 fn group_keys(keys: &[Key], codes: &[u32], first: &[u32], pick: &Pick<'_>) -> Vec<Key> {
     let mut out: Vec<Key> = first.iter().map(|i| Key::new(pick.labels(&keys[*i as usize]))).collect();
-    // The name of a group goes at the end when that of any member does.
     for (key, code) in keys.iter().zip(codes) {
-        let target = &mut out[*code as usize];
-        if key.name == Name::ToDrop && target.name == Name::Kept && target.labels.get(METRIC_NAME).is_some() {
-            target.name = Name::ToDrop;
-        }
+        drop_name_with(&mut out[*code as usize], key);
     }
     out
 }

@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use skopos_model::Labels;
 
-use super::super::METRIC_NAME;
 use super::super::ast::{Aggregate, AggregateOp, Expr, Kind, Selector};
 use super::super::duration::Duration;
 use super::super::eval::Evaluator;
 use super::super::functions::Body;
 use super::super::group::{Pick, group};
 use super::super::vector::{Grid, Key, Name, Scratch, Steps, Vector};
-use super::{Cells, Evaluated};
+use super::{Cells, Evaluated, drop_name_with};
 
 /// The selector of an expression that computes a row from each of its series alone, and its range.
 fn selector_of(expr: &Expr) -> Option<(&Selector, Option<&Duration>)> {
@@ -52,14 +51,6 @@ impl Groups<'_> {
             next
         })
     }
-
-    /// The name of a group goes at the end when that of any member does.
-    fn drop_name(&mut self, code: usize) {
-        let key = &mut self.keys[code];
-        if key.labels.get(METRIC_NAME).is_some() {
-            key.name = Name::ToDrop;
-        }
-    }
 }
 
 /// The aggregation, unless it has to be computed as a whole.
@@ -75,9 +66,7 @@ pub(super) fn eval(ev: &mut Evaluator<'_>, a: &Aggregate, pick: &Pick<'_>, steps
         cells.grow(groups.keys.len());
         for (i, code) in codes.iter().enumerate() {
             let code = codes_here[*code as usize];
-            if vector.keys[i].name == Name::ToDrop {
-                groups.drop_name(code);
-            }
+            drop_name_with(&mut groups.keys[code], &vector.keys[i]);
             let (row, _) = vector.row(i, &mut scratch);
             cells.add(code, row);
         }
