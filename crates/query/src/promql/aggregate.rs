@@ -199,27 +199,37 @@ impl Cells {
     }
 }
 
-/// Magnitude below which a sum cannot become infinite by one more value.
-const ORDINARY: f64 = 1e300;
-
-/// Whether all cells hold numbers of ordinary size. One pass without branches, so that wide registers are used.
-fn ordinary(cells: &[f64]) -> bool {
-    cells.iter().fold(true, |all, v| all & (v.abs() < ORDINARY))
-}
+/// Cells that are added together: as many as fit the registers.
+const SUM_BLOCK: usize = 8;
 
 /// Adds a row to compensated sums.
 fn add_row(sums: &mut [f64], compensations: &mut [f64], row: &[f64]) {
-    if ordinary(row) && ordinary(sums) {
-        for ((sum, c), v) in sums.iter_mut().zip(compensations.iter_mut()).zip(row) {
-            let (s, v) = (*sum, *v);
+    let (sum_blocks, sums_left) = sums.as_chunks_mut::<SUM_BLOCK>();
+    let (blocks, left) = row.as_chunks::<SUM_BLOCK>();
+    let (compensation_blocks, compensations_left) = compensations.as_chunks_mut::<SUM_BLOCK>();
+    for ((sums, compensations), row) in sum_blocks.iter_mut().zip(compensation_blocks).zip(blocks) {
+        let (mut totals, mut errors) = ([0.0; SUM_BLOCK], [0.0; SUM_BLOCK]);
+        for i in 0..SUM_BLOCK {
+            let (s, v) = (sums[i], row[i]);
             let t = s + v;
             // The exact rounding error of s + v (Knuth's two-sum), which needs no comparison of magnitudes.
             let back = t - s;
-            *c += (s - (t - back)) + (v - back);
-            *sum = t;
+            totals[i] = t;
+            errors[i] = (s - (t - back)) + (v - back);
         }
-        return;
+        // A cell that is absent or infinite makes its total so.
+        if totals.iter().fold(true, |all, t| all & t.is_finite()) {
+            *sums = totals;
+            compensations.iter_mut().zip(errors).for_each(|(c, e)| *c += e);
+        } else {
+            add_cells(sums, compensations, row);
+        }
     }
+    add_cells(sums_left, compensations_left, left);
+}
+
+/// The same for cells that may be absent or infinite.
+fn add_cells(sums: &mut [f64], compensations: &mut [f64], row: &[f64]) {
     for ((sum, c), v) in sums.iter_mut().zip(compensations.iter_mut()).zip(row) {
         if is_absent(*v) {
             continue;

@@ -12,7 +12,7 @@ use super::vector::{ABSENT, HistogramRow, Matrix, RowSource, Steps, is_absent};
 use crate::metrics::Series;
 use crate::windows::{Digest, Need};
 
-/// Steps of all plans kept at once, of about 50 bytes each. Targets scraped at their own moments have a vector of
+/// Steps of all plans kept at once, of about 60 bytes each. Targets scraped at their own moments have a vector of
 /// timestamps each.
 const PLANNED_STEPS_MAX: usize = 1 << 19;
 
@@ -25,26 +25,70 @@ pub(crate) struct Plan {
     /// First sample and the one after the last, by step.
     pub(crate) spans: Vec<(u32, u32)>,
     /// What extrapolation needs, worked out when first asked for.
-    edges: OnceCell<Vec<Edge>>,
+    edges: OnceCell<Edges>,
     /// Samples of all windows together, worked out when first asked for.
     samples: OnceCell<u64>,
     /// Samples by step where some stand for others; else empty.
     counts: Vec<u64>,
 }
 
-/// Times around a window's samples, seconds.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Edge {
+/// Times around the samples of each window, seconds: column by column, so that wide registers are filled. Windows of
+/// fewer than two samples have zeros.
+#[derive(Debug, Default)]
+pub(crate) struct Edges {
     /// From the first sample to the last; zero when there are fewer than two.
-    pub(crate) sampled: f64,
+    pub(crate) sampled: Vec<f64>,
     /// From the window's start to the first sample, shortened when no sample was due there.
-    pub(crate) to_start: f64,
+    pub(crate) to_start: Vec<f64>,
     /// From the last sample to the window's end, likewise.
-    pub(crate) to_end: f64,
+    pub(crate) to_end: Vec<f64>,
     /// By how much the difference of the samples grows when it is extrapolated to both borders.
-    pub(crate) factor: f64,
+    pub(crate) factor: Vec<f64>,
     /// The same, for a difference per second.
-    pub(crate) factor_per_second: f64,
+    pub(crate) factor_per_second: Vec<f64>,
+    /// `to_start / sampled`: with how much of its increase a counter would have been below zero at the window's start.
+    pub(crate) reach: Vec<f64>,
+    /// Windows of two samples and more, where one follows the other evenly.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Steps whose windows move on by the same number of samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// First step.
+    pub(crate) step: usize,
+    /// Number of steps.
+    pub(crate) count: usize,
+    /// First sample of the first window.
+    pub(crate) first: usize,
+    /// Last sample of the first window.
+    pub(crate) last: usize,
+    /// Samples from one window to the next; zero where that is not known, in runs of one.
+    pub(crate) stride: usize,
+}
+
+/// See [`Edges::runs`].
+fn runs(spans: &[(u32, u32)]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (step, (lo, hi)) in spans.iter().enumerate() {
+        let (first, end) = (*lo as usize, *hi as usize);
+        if end < first + 2 {
+            continue;
+        }
+        let last = end - 1;
+        if let Some(run) = runs.last_mut().filter(|run| run.step + run.count == step) {
+            let (before_first, before_last) = (run.first + (run.count - 1) * run.stride, run.last + (run.count - 1) * run.stride);
+            let stride = first.wrapping_sub(before_first);
+            let is_even = stride == last.wrapping_sub(before_last) && stride <= last;
+            if is_even && (run.count == 1 || run.stride == stride) {
+                run.stride = stride;
+                run.count += 1;
+                continue;
+            }
+        }
+        runs.push(Run { step, count: 1, first, last, stride: 0 });
+    }
+    runs
 }
 
 fn index(i: usize) -> u32 {
@@ -103,13 +147,23 @@ impl Plan {
         *self.samples.get_or_init(|| (0..self.spans.len()).map(|k| self.samples_at(k)).sum())
     }
 
-    /// See [`Edge`].
-    pub(crate) fn edges(&self, times: &[i64], ends: &[i64], range: i64) -> &[Edge] {
+    /// See [`Edges`].
+    pub(crate) fn edges(&self, times: &[i64], ends: &[i64], range: i64) -> &Edges {
         self.edges.get_or_init(|| {
-            let edge = |(k, (span, end)): (usize, (&(u32, u32), &i64))| {
+            let zeros = || vec![0.0; self.spans.len()];
+            let mut edges = Edges {
+                sampled: zeros(),
+                to_start: zeros(),
+                to_end: zeros(),
+                factor: zeros(),
+                factor_per_second: zeros(),
+                reach: zeros(),
+                runs: runs(&self.spans),
+            };
+            for (k, (span, end)) in self.spans.iter().zip(ends).enumerate() {
                 let (lo, hi) = (span.0 as usize, span.1 as usize);
                 if hi < lo + 2 {
-                    return Edge::default();
+                    continue;
                 }
                 let (first, last) = (times[lo], times[hi - 1]);
                 let sampled = seconds(last - first);
@@ -125,9 +179,11 @@ impl Plan {
                     to_end = average / 2.0;
                 }
                 let factor = (sampled + to_start + to_end) / sampled;
-                Edge { sampled, to_start, to_end, factor, factor_per_second: factor / seconds(range) }
-            };
-            self.spans.iter().zip(ends).enumerate().map(edge).collect()
+                (edges.sampled[k], edges.to_start[k], edges.to_end[k]) = (sampled, to_start, to_end);
+                (edges.factor[k], edges.factor_per_second[k]) = (factor, factor / seconds(range));
+                edges.reach[k] = to_start / sampled;
+            }
+            edges
         })
     }
 }
@@ -209,7 +265,7 @@ impl Windows<'_> {
         }
     }
 
-    pub(crate) fn edges(&self) -> &[Edge] {
+    pub(crate) fn edges(&self) -> &Edges {
         self.plan.edges(self.times, self.ends, self.range)
     }
 }
@@ -376,5 +432,17 @@ mod tests {
         let plan = Plan::new(&[0, 10, 20, 30], &[10, 20, 25, 100], 10);
         assert_eq!(plan.spans, [(1, 2), (2, 3), (2, 3), (4, 4)]);
         assert_eq!(Plan::new(&[], &[5], 10).spans, [(0, 0)]);
+    }
+
+    #[test]
+    fn windows_that_move_evenly_are_runs() {
+        let run = |step, count, first, last, stride| Run { step, count, first, last, stride };
+        assert_eq!(
+            runs(&[(0, 0), (0, 1), (0, 2), (0, 3), (1, 4), (2, 5), (4, 7), (6, 9), (8, 10), (9, 10)]),
+            [run(2, 1, 0, 1, 0), run(3, 3, 0, 2, 1), run(6, 2, 4, 6, 2), run(8, 1, 8, 9, 0),]
+        );
+        // A step back in time, as `@` and negative offsets may ask for, and standing still.
+        assert_eq!(runs(&[(5, 8), (3, 6), (3, 6), (3, 6)]), [run(0, 1, 5, 7, 0), run(1, 3, 3, 5, 0)]);
+        assert!(runs(&[]).is_empty());
     }
 }

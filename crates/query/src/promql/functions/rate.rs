@@ -2,7 +2,7 @@
 
 use super::super::sum::Sum;
 use super::super::vector::ABSENT;
-use super::super::window::{Edge, Windows, seconds};
+use super::super::window::{Run, Windows, seconds};
 
 /// Samples looked at together for whether the counter went down among them.
 const RESET_BLOCK: usize = 16;
@@ -32,54 +32,84 @@ fn add_resets(values: &[f64], before: &[f64], first: usize, resets: &mut Vec<u32
     resets.extend(values.iter().zip(before).enumerate().filter(|(_, (b, a))| b < a).map(|(i, _)| at(i)));
 }
 
+/// Differences of the samples of windows, each times its factor. For a counter: true unless any of them was extrapolated
+/// to where the counter would have been negative; then none of them counts.
+#[inline(always)]
+fn differences(ends: impl Iterator<Item = (f64, f64)>, reach: &[f64], factors: &[f64], counter: bool, out: &mut [f64]) -> bool {
+    let mut is_right = true;
+    for ((((first, last), reach), factor), out) in ends.zip(reach).zip(factors).zip(out) {
+        let increase = last - first;
+        if counter {
+            is_right &= !((first >= 0.0) & (first < increase * reach));
+        }
+        *out = increase * factor;
+    }
+    is_right
+}
+
+/// [`differences`] of the windows of a run, with the distance from one to the next known when it is compiled.
+#[inline(always)]
+fn evenly<const STRIDE: usize>(run: &Run, values: &[f64], reach: &[f64], factors: &[f64], counter: bool, out: &mut [f64]) -> bool {
+    // The last window has no whole stride behind it.
+    let whole = run.count - 1;
+    let of = |first: usize| values[first..first + whole * STRIDE].as_chunks::<STRIDE>().0.iter().map(|samples| samples[0]);
+    let last = (values[run.first + whole * STRIDE], values[run.last + whole * STRIDE]);
+    let is_right = differences(of(run.first).zip(of(run.last)), reach, factors, counter, &mut out[..whole]);
+    is_right & differences(std::iter::once(last), &reach[whole..], &factors[whole..], counter, &mut out[whole..])
+}
+
 /// `rate`, `increase` and `delta`: the difference between the ends of the window, extrapolated to its borders.
 #[inline(always)]
 fn extrapolated(w: &Windows<'_>, out: &mut [f64], counter: bool, per_second: bool) {
     let resets = if counter { find_resets(w.values) } else { Vec::new() };
     let divisor = if per_second { seconds(w.range) } else { 1.0 };
     let edges = w.edges();
+    let factors = if per_second { &edges.factor_per_second } else { &edges.factor };
     let values = w.values;
-    let cell = |increase: f64, first: f64, edge: &Edge| {
-        let factor = if per_second { edge.factor_per_second } else { edge.factor };
-        // A counter begins at zero: do not reach out to where it would have been negative. Multiplied out, so that
-        // the usual case needs no division.
-        if counter && increase > 0.0 && first >= 0.0 && edge.sampled * first < edge.to_start * increase {
-            let to_start = edge.sampled * (first / increase);
-            return increase * ((edge.sampled + to_start + edge.to_end) / edge.sampled / divisor);
+    let cell = |increase: f64, first: f64, k: usize| {
+        // A counter begins at zero: do not reach out to where it would have been negative.
+        if counter && first >= 0.0 && first < increase * edges.reach[k] {
+            let sampled = edges.sampled[k];
+            let to_start = sampled * (first / increase);
+            return increase * ((sampled + to_start + edges.to_end[k]) / sampled / divisor);
         }
-        increase * factor
+        increase * factors[k]
     };
-    let steps = out.iter_mut().zip(&w.plan.spans).zip(edges);
-    if resets.is_empty() {
-        for ((out, (lo, hi)), edge) in steps {
-            *out = if edge.sampled > 0.0 {
-                let first = values[*lo as usize];
-                cell(values[*hi as usize - 1] - first, first, edge)
-            } else {
-                ABSENT
+    out.fill(ABSENT);
+    for run in &edges.runs {
+        let steps = run.step..run.step + run.count;
+        let last_of_all = run.last + (run.count - 1) * run.stride;
+        let mut reset_at = resets.partition_point(|r| *r as usize <= run.first);
+        let has_resets = resets.get(reset_at).is_some_and(|r| *r as usize <= last_of_all);
+        if !has_resets {
+            let (reach, factors, out) = (&edges.reach[steps.clone()], &factors[steps.clone()], &mut out[steps.clone()]);
+            let is_right = match run.stride {
+                // One window alone, or the same again and again.
+                0 => false,
+                1 => evenly::<1>(run, values, reach, factors, counter, out),
+                2 => evenly::<2>(run, values, reach, factors, counter, out),
+                4 => evenly::<4>(run, values, reach, factors, counter, out),
+                stride => {
+                    let of = |first: usize| values[first..].iter().copied().step_by(stride);
+                    differences(of(run.first).zip(of(run.last)), reach, factors, counter, out)
+                }
             };
+            if is_right {
+                continue;
+            }
         }
-        return;
-    }
-    let (mut reset_at, mut last_lo) = (0, 0);
-    for ((out, (lo, hi)), edge) in steps {
-        if edge.sampled <= 0.0 {
-            *out = ABSENT;
-            continue;
+        for (i, k) in steps.enumerate() {
+            let (lo, hi) = (run.first + i * run.stride, run.last + i * run.stride);
+            while resets.get(reset_at).is_some_and(|r| *r as usize <= lo) {
+                reset_at += 1;
+            }
+            let first = values[lo];
+            let mut increase = values[hi] - first;
+            for r in resets[reset_at..].iter().take_while(|r| **r as usize <= hi) {
+                increase += values[*r as usize - 1];
+            }
+            out[k] = cell(increase, first, k);
         }
-        if *lo < last_lo {
-            reset_at = 0;
-        }
-        last_lo = *lo;
-        while resets.get(reset_at).is_some_and(|r| *r <= *lo) {
-            reset_at += 1;
-        }
-        let first = values[*lo as usize];
-        let mut increase = values[*hi as usize - 1] - first;
-        for r in resets[reset_at..].iter().take_while(|r| **r < *hi) {
-            increase += values[*r as usize - 1];
-        }
-        *out = cell(increase, first, edge);
     }
 }
 

@@ -49,7 +49,7 @@ fn extrapolated(w: &Windows<'_>, out: &mut [f64], per_second: bool) {
     let overlap: Vec<usize> = (1..values.len()).filter(|i| overlaps(sample(i - 1), w.starts[*i])).collect();
     let inside = |list: &[usize], lo: usize, hi: usize| list.partition_point(|i| *i <= lo)..list.partition_point(|i| *i < hi);
     let edges = w.edges();
-    for (((cell, (lo, hi)), edge), end) in out.iter_mut().zip(&w.plan.spans).zip(edges).zip(w.ends) {
+    for (k, ((cell, (lo, hi)), end)) in out.iter_mut().zip(&w.plan.spans).zip(w.ends).enumerate() {
         let (lo, hi) = (*lo as usize, *hi as usize);
         *cell = ABSENT;
         if lo >= hi {
@@ -64,7 +64,7 @@ fn extrapolated(w: &Windows<'_>, out: &mut [f64], per_second: bool) {
             increase += values[i - 1];
         }
         let window_start = end.saturating_sub(w.range);
-        let (mut sampled, mut to_start, to_end) = (edge.sampled, edge.to_start, edge.to_end);
+        let (mut sampled, mut to_start, to_end) = (edges.sampled[k], edges.to_start[k], edges.to_end[k]);
         if begins_inside(w.starts[lo], window_start, times[lo]) {
             to_start = 0.0;
             sampled = seconds(times[last] - w.starts[lo]);
