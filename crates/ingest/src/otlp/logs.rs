@@ -67,7 +67,7 @@ fn with_capacity(bytes: usize) -> LogBatch {
 #[inline]
 fn record(
     mut reader: Reader<'_>,
-    Place { resource, scope, mut state }: Place,
+    Place { resource, scope, mut state, .. }: Place<'_>,
     batch: &mut LogBatch,
     ctx: &Context<'_>,
     scratch: &mut String,

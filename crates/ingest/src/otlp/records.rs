@@ -1,5 +1,6 @@
 //! What decoding logs and decoding traces have in common: a batch of rows with resources, scopes and attributes.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use skopos_model::{AttrColumns, Decoded, LogBatch, Rejected, Resource, Scope, SpanBatch};
@@ -56,9 +57,11 @@ impl Records for SpanBatch {
 }
 
 /// Where a record belongs and how it is read.
-pub(crate) struct Place {
+pub(crate) struct Place<'a> {
     pub(crate) resource: u32,
     pub(crate) scope: u32,
+    /// Attributes of the scope, mostly none.
+    pub(crate) scope_attributes: Vec<Reader<'a>>,
     pub(crate) state: RecordState,
 }
 
@@ -71,7 +74,7 @@ pub(crate) fn read<'a, B: Records>(
     ctx: &Context<'_>,
     envelope: &Envelope,
     empty: impl Fn() -> B,
-    mut record: impl FnMut(Reader<'a>, Place, &mut B, &mut Vec<Rejected>) -> Result<(), RecordError>,
+    mut record: impl FnMut(Reader<'a>, Place<'a>, &mut B, &mut Vec<Rejected>) -> Result<(), RecordError>,
 ) -> Result<Decoded<B>, IngestError> {
     let decoded = read_checking(body, ctx, envelope, empty(), false, &mut record)?;
     if decoded.batch.is_text() {
@@ -87,19 +90,21 @@ fn read_checking<'a, B: Records>(
     envelope: &Envelope,
     mut batch: B,
     check_text: bool,
-    record: &mut impl FnMut(Reader<'a>, Place, &mut B, &mut Vec<Rejected>) -> Result<(), RecordError>,
+    record: &mut impl FnMut(Reader<'a>, Place<'a>, &mut B, &mut Vec<Rejected>) -> Result<(), RecordError>,
 ) -> Result<Decoded<B>, IngestError> {
     let mut resources = Resources::default();
-    let mut scopes = Scopes::default();
+    // Records read what scopes have left there; a message is one or the other.
+    let scopes = RefCell::new(Scopes::default());
     let mut report = Decoded::all(());
     let mut changed_resources = Vec::new();
     let walked = envelope.walk::<RecordError>(
         body,
         |reader| resources.index(reader, ctx, &mut changed_resources),
-        |reader| scopes.index(reader),
+        |reader| scopes.borrow_mut().index(reader),
         |reader, resource, scope| {
             let row = batch.rows() as u32;
-            let place = Place { resource, scope, state: RecordState::new(check_text) };
+            let scope_attributes = scopes.borrow().attributes(scope);
+            let place = Place { resource, scope, scope_attributes, state: RecordState::new(check_text) };
             match record(reader, place, &mut batch, &mut report.changed) {
                 Err(RecordError::Refused(reason, example)) => {
                     batch.attributes().discard_row(row);
@@ -115,6 +120,6 @@ fn read_checking<'a, B: Records>(
         Err(RecordError::Proto(error)) => return Err(IngestError::protobuf(envelope.request)(error)),
     }
     report.changed.append(&mut changed_resources);
-    batch.set_origins(resources.into_resources(), scopes.all);
+    batch.set_origins(resources.into_resources(), scopes.into_inner().all);
     Ok(report.map(|()| batch))
 }

@@ -126,6 +126,8 @@ fn parse_resource(mut reader: Reader<'_>, limits: &IngestLimits, changed: &mut V
 pub(crate) struct Scopes<'a> {
     distinct: Distinct<'a>,
     pub(crate) all: Vec<Arc<Scope>>,
+    /// Attributes of each, as they came.
+    attributes: Vec<Vec<Reader<'a>>>,
 }
 
 impl<'a> Scopes<'a> {
@@ -137,24 +139,37 @@ impl<'a> Scopes<'a> {
         if let Some(index) = self.distinct.get(raw) {
             return Ok(index);
         }
+        const ATTRIBUTE: u32 = bytes(3);
         let mut scope = Scope::default();
+        let mut attributes: Vec<Reader<'a>> = Vec::new();
         while let Some(tag) = reader.tag()? {
             match tag {
                 NAME => scope.name = reader.string()?.into(),
                 VERSION => scope.version = reader.string()?.into(),
+                ATTRIBUTE => attributes.push(reader.message()?),
                 _ => reader.skip(tag, &SCOPE)?,
             }
         }
         // Scopes that differ in parts we do not keep are one.
-        let index = match self.all.iter().rposition(|known| **known == scope) {
+        let same = |at: &usize| {
+            let known = &self.attributes[*at];
+            *self.all[*at] == scope && known.len() == attributes.len() && known.iter().zip(&attributes).all(|(a, b)| a.all() == b.all())
+        };
+        let index = match (0..self.all.len()).rev().find(same) {
             Some(known) => known as u32,
             None => {
+                self.attributes.push(attributes);
                 self.all.push(Arc::new(scope));
                 self.all.len() as u32 - 1
             }
         };
         self.distinct.put(raw, index);
         Ok(index)
+    }
+
+    /// Attributes of a scope, as they came.
+    pub(crate) fn attributes(&self, index: u32) -> Vec<Reader<'a>> {
+        self.attributes.get(index as usize).cloned().unwrap_or_default()
     }
 }
 

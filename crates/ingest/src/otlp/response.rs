@@ -58,6 +58,8 @@ pub fn export_json(signal: Signal, rejected: &[Rejected], changed: &[Rejected]) 
 pub enum Code {
     /// The request is malformed: not to be sent again.
     InvalidArgument = 3,
+    /// What was asked for is not here.
+    NotFound = 5,
     /// A key is needed and the one given does not do.
     PermissionDenied = 7,
     /// A limit was met: later it may do.

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::IngestError;
 use crate::otlp::records::{self, Place};
 use crate::otlp::resource::Envelope;
-use crate::otlp::value::{RecordError, RecordState, cut, json_map, json_string, push_attribute, text_bytes};
+use crate::otlp::value::{RecordError, RecordState, cut, json_map, json_string, push_attribute, push_scope_attribute, text_bytes};
 use crate::proto::{Message, ProtoError, Reader, bytes, fixed32, fixed64, varint};
 
 const TRACE_ID: u32 = bytes(1);
@@ -104,7 +104,7 @@ struct Scratch {
 #[inline]
 fn span(
     mut reader: Reader<'_>,
-    Place { resource, scope, mut state }: Place,
+    Place { resource, scope, scope_attributes, mut state }: Place<'_>,
     batch: &mut SpanBatch,
     limits: &IngestLimits,
     scratch: &mut Scratch,
@@ -143,6 +143,10 @@ fn span(
             FLAGS => flags = reader.fixed32()?,
             _ => reader.skip(tag, &SPAN)?,
         }
+    }
+    // After the span's own: of those there is room for, they come first.
+    for attribute in scope_attributes {
+        push_scope_attribute(attribute, row, &mut batch.attributes, &mut state, limits, &mut scratch.value)?;
     }
     let trace_id = match TraceId::from_bytes(trace_id) {
         Some(id) if !id.is_none() => id,

@@ -302,6 +302,10 @@ impl RecordState {
     }
 }
 
+/// What the key of an instrumentation scope's attribute begins with among a span's, as OpenTelemetry's exporters name the
+/// scope's other parts.
+pub(crate) const SCOPE_PREFIX: &str = "otel.scope.";
+
 /// Puts one `KeyValue` into the columns.
 #[inline]
 pub(crate) fn push_attribute<'a>(
@@ -313,8 +317,38 @@ pub(crate) fn push_attribute<'a>(
     scratch: &mut String,
 ) -> Result<(), RecordError> {
     let (key, value) = key_value(reader)?;
+    push_value(reader, key, value, row, columns, state, limits, scratch)
+}
+
+/// Puts one `KeyValue` of a scope into the columns of its spans.
+#[cold]
+pub(crate) fn push_scope_attribute(
+    reader: Reader<'_>,
+    row: u32,
+    columns: &mut AttrColumns,
+    state: &mut RecordState,
+    limits: &IngestLimits,
+    scratch: &mut String,
+) -> Result<(), RecordError> {
+    let (key, value) = key_value(reader)?;
+    let key = [SCOPE_PREFIX.as_bytes(), key].concat();
+    push_value(reader, &key, value, row, columns, state, limits, scratch)
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "what each attribute of each span needs, in registers")]
+fn push_value<'a>(
+    reader: Reader<'a>,
+    key: &[u8],
+    value: Value<'a>,
+    row: u32,
+    columns: &mut AttrColumns,
+    state: &mut RecordState,
+    limits: &IngestLimits,
+    scratch: &mut String,
+) -> Result<(), RecordError> {
     if state.check_text {
-        reader.utf8(key)?;
+        reader.utf8(key).map_err(|_| reader.not_utf8())?;
     }
     if !state.count(limits) {
         return Ok(());

@@ -157,6 +157,12 @@ pub(super) fn of_log_batch(batch: &LogBatch) -> Vec<Row> {
 }
 
 /// Rows, and how many spans have no valid id.
+/// A span's attributes, and behind them its scope's.
+fn with_scope(own: &[KeyValue], scope: &Option<InstrumentationScope>) -> Vec<KeyValue> {
+    let of_scope = scope.iter().flat_map(|s| &s.attributes).cloned();
+    own.iter().cloned().chain(of_scope.map(|pair| KeyValue { key: format!("otel.scope.{}", pair.key), ..pair })).collect()
+}
+
 pub(super) fn of_trace_request(request: &ExportTraceServiceRequest) -> (Vec<Row>, u64) {
     let (mut rows, mut rejected) = (Vec::new(), 0);
     for of_resource in &request.resource_spans {
@@ -192,7 +198,7 @@ pub(super) fn of_trace_request(request: &ExportTraceServiceRequest) -> (Vec<Row>
                     ("numbers".into(), json!([span.kind, status.code, span.flags])),
                     ("events".into(), json!(events)),
                     ("links".into(), json!(links)),
-                    ("attributes".into(), json!(typed(&span.attributes))),
+                    ("attributes".into(), json!(typed(&with_scope(&span.attributes, &of_scope.scope)))),
                     ("resource".into(), json!(resource_of(&of_resource.resource))),
                     ("scope".into(), scope_of(&of_scope.scope)),
                 ]));
