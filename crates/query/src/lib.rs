@@ -5,6 +5,7 @@
 
 pub mod cardinality;
 pub mod context;
+pub mod critical_path;
 pub mod error;
 pub mod filter;
 pub mod logs;
