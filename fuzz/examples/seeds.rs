@@ -23,6 +23,12 @@ const FILTERS: &[&str] = &[
     "http.status_code:500..599 name:\"GET /orders\" re:/a.*b/ trace_id:5b8efff798038103d269b633813fc60c",
     "a:* -b:* c:<=1.5 lone - dash \"a \\\" quote\"",
 ];
+const TRACEQL: &[&str] = &[
+    "{ resource.service.name = \"orders\" && (status = error || duration > 1h30m) } >> { .\"a b\" =~ `x.*` } | select(name, span:id)",
+    "({ kind = server } | by(.a) | avg(duration) > 10ms) &>> ({ !.b } | count() > 1 - 3)",
+    "{ nestedSetParent < 0 } | quantile_over_time(duration, 0.9, 1) by (trace:rootName) | topk(3) > 5 with (sample=0.1)",
+    "5 + ({ } | rate()) / -1.5e3 * ({ event.n != nil } | compare({ -.a ^ 2 % 3 = 1 }, 5, 1, 2))",
+];
 const TEXT: &str = "# HELP a_total Help \\\\ text.\n# TYPE a_total counter\na_total{x=\"y\\n\",z=\"\\\"\"} 1 1700000000000\nb NaN\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 1e-3\nh_count 3\n{\"utf.8\", l=\"v\"} +Inf\n";
 const OPEN_METRICS: &str =
     "# TYPE a counter\n# UNIT a_seconds seconds\na_total 1 1700000000.5 # {trace_id=\"x\"} 0.5 1700000000\n# TYPE i info\ni_info{v=\"1\"} 1\n# EOF\n";
@@ -59,6 +65,9 @@ fn main() -> std::io::Result<()> {
     write("json_lines", 0, LINES.as_bytes())?;
     for (number, query) in PROMQL.iter().enumerate() {
         write("promql", number, query.as_bytes())?;
+    }
+    for (number, query) in TRACEQL.iter().enumerate() {
+        write("traceql", number, query.as_bytes())?;
     }
     for (number, filter) in FILTERS.iter().enumerate() {
         write("filter", number, filter.as_bytes())?;

@@ -1,4 +1,4 @@
-//! Query languages over traits this crate defines: PromQL, and the filter grammar for logs and traces.
+//! Query languages over traits this crate defines: PromQL, TraceQL, and the filter grammar for logs and traces.
 //!
 //! Parsing, planning and evaluation live here; reading rows is the business of whoever implements
 //! [`metrics::Queryable`], [`logs::LogStore`] and [`traces::TraceStore`]. No IO, no DataFusion, no wall clock.
@@ -12,6 +12,7 @@ pub mod logs;
 pub mod metrics;
 pub mod promql;
 pub mod time_range;
+pub mod traceql;
 pub mod traces;
 pub mod windows;
 

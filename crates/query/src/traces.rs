@@ -1,6 +1,6 @@
 //! Traces: look-up by id, search, and the figures of services; what is asked and what a store answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use skopos_model::{SpanId, SpanKind, StatusCode, TraceId};
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
-use crate::filter::Filter;
+use crate::filter::{Field, FieldValue, Filter};
 use crate::logs::nanos_text;
 use crate::time_range::TimeRange;
 
@@ -133,6 +133,40 @@ pub struct ServiceVersion {
     pub last: i64,
 }
 
+/// A field that a scan gives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ScanField {
+    /// As a filter sees it; [`Field::Attribute`] means exactly this key, the span's own, else its resource's.
+    Field(Field),
+    /// An attribute of the span itself.
+    Span(String),
+    /// An attribute of its resource.
+    Resource(String),
+}
+
+/// What to read of which spans.
+#[derive(Debug, Clone)]
+pub struct SpanScan {
+    /// Span start time.
+    pub range: TimeRange,
+    /// Which spans.
+    pub filter: Filter,
+    /// What of them.
+    pub fields: Vec<ScanField>,
+}
+
+/// Spans that a scan found, in columns. Rows are numbers of the block's own.
+pub trait SpanBlock {
+    /// The rows that were found.
+    fn rows(&self) -> &[u32];
+    /// Start of a row, Unix nanoseconds.
+    fn start(&self, row: u32) -> i64;
+    /// Trace of a row; only where the scan's fields have [`Field::TraceId`].
+    fn trace_id(&self, row: u32) -> TraceId;
+    /// A row's value of the field at this place in the scan's list; arrays as JSON text.
+    fn get(&self, field: usize, row: u32) -> Option<FieldValue<'_>>;
+}
+
 /// Reads spans. Calls block: run them on a thread that may.
 pub trait TraceStore: Send + Sync {
     /// All spans of a trace, by start; empty when there is none.
@@ -149,4 +183,20 @@ pub trait TraceStore: Send + Sync {
 
     /// Versions (`service.version`) of a service, or of all, those first seen first. Spans without one are left out.
     fn versions(&self, range: TimeRange, service: Option<&str>, ctx: &QueryContext) -> Result<Vec<ServiceVersion>, QueryError>;
+
+    /// Spans that match, the newest files first. `emit` gets a block at a time and says before which start (Unix
+    /// nanoseconds) it needs no more; the store may leave out older spans from then on.
+    fn scan(&self, scan: &SpanScan, ctx: &QueryContext, emit: &mut dyn FnMut(&dyn SpanBlock) -> Result<i64, QueryError>) -> Result<(), QueryError>;
+
+    /// Whole spans that match, the newest files first, in batches, until `emit` returns false.
+    fn rows(
+        &self,
+        range: TimeRange,
+        filter: &Filter,
+        ctx: &QueryContext,
+        emit: &mut dyn FnMut(Vec<SpanRow>) -> Result<bool, QueryError>,
+    ) -> Result<(), QueryError>;
+
+    /// All spans of these traces, each once, in no order. An error when they are more than `rows_max`.
+    fn traces(&self, ids: &HashSet<TraceId>, ctx: &QueryContext) -> Result<Vec<SpanRow>, QueryError>;
 }

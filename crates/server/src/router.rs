@@ -8,16 +8,12 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::{
-    admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, floods, health, logs, metrics, openapi,
-    palette, prometheus, rules, runbooks, services, slos, sql, status, tempo, traces,
+    admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, floods, health, jaeger, logs, metrics,
+    openapi, palette, prometheus, rules, runbooks, services, slos, sql, status, tempo, traces,
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, rejection, request_log, ui};
 use crate::ingest::{grpc, json_lines, otlp_http, remote_write, sources};
-
-fn tempo_api() -> Router<Arc<App>> {
-    Router::new().route("/api/traces/{id}", get(tempo::trace)).route("/api/v2/traces/{id}", get(tempo::trace_v2)).route("/api/echo", get(tempo::echo))
-}
 
 fn own_api() -> Router<Arc<App>> {
     Router::new()
@@ -78,7 +74,8 @@ pub fn main(app: &Arc<App>) -> Router {
         .merge(grpc::routes())
         .merge(prometheus::routes().layer(middleware::from_fn(rejection::prometheus)))
         .merge(remote_write::routes())
-        .merge(tempo_api())
+        .merge(tempo::routes())
+        .merge(jaeger::routes())
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -18,11 +18,13 @@ mod recent;
 mod red;
 mod rows;
 mod search;
+mod stream;
 mod write;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -30,7 +32,7 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use skopos_model::{SpanBatch, TraceId};
 use skopos_query::filter::Filter;
-use skopos_query::traces::{EdgeRow, RedRow, ServiceVersion, SpanRow, TraceSearch, TraceStore, TraceSummary};
+use skopos_query::traces::{EdgeRow, RedRow, ServiceVersion, SpanBlock, SpanRow, SpanScan, TraceSearch, TraceStore, TraceSummary};
 use skopos_query::{QueryContext, QueryError, TimeRange};
 
 use crate::blob::Blobs;
@@ -144,6 +146,24 @@ impl TraceStore for SpansTable {
 
     fn versions(&self, range: TimeRange, service: Option<&str>, ctx: &QueryContext) -> Result<Vec<ServiceVersion>, QueryError> {
         red::versions(&self.head.snapshot(), &self.files, range, service, ctx).map_err(query_error)
+    }
+
+    fn scan(&self, scan: &SpanScan, ctx: &QueryContext, emit: &mut dyn FnMut(&dyn SpanBlock) -> Result<i64, QueryError>) -> Result<(), QueryError> {
+        stream::scan(&self.head.snapshot(), &self.files, scan, ctx, emit).map_err(query_error)
+    }
+
+    fn rows(
+        &self,
+        range: TimeRange,
+        filter: &Filter,
+        ctx: &QueryContext,
+        emit: &mut dyn FnMut(Vec<SpanRow>) -> Result<bool, QueryError>,
+    ) -> Result<(), QueryError> {
+        stream::rows(&self.head.snapshot(), &self.files, range, filter, ctx, emit).map_err(query_error)
+    }
+
+    fn traces(&self, ids: &HashSet<TraceId>, ctx: &QueryContext) -> Result<Vec<SpanRow>, QueryError> {
+        search::traces(&self.head.snapshot(), &self.files, ids, ctx).map_err(query_error)
     }
 }
 

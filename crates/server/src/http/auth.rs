@@ -131,7 +131,9 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
         "/api/v1/read",
     ];
     let ingest = || PROTOCOLS.iter().any(|row| row.paths.contains(&path)) || path.starts_with("/opentelemetry.proto.collector.");
-    *method == Method::POST && (FREE.contains(&path) || ingest())
+    // Calls of a gRPC service are POST whatever they do; Jaeger's query services only read.
+    let query = || path.starts_with("/jaeger.api_v2.QueryService/") || path.starts_with("/jaeger.api_v3.QueryService/");
+    *method == Method::POST && (FREE.contains(&path) || ingest() || query())
 }
 
 /// Checks `Host`, `Origin` and the key before anything else looks at a request.

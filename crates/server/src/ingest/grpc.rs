@@ -65,7 +65,7 @@ async fn export(app: Arc<App>, protocol: Protocol, request: HttpRequest) -> Resp
 }
 
 /// The one message of a unary call, and whether it is compressed.
-fn unframe(mut body: Bytes) -> Result<(bool, Bytes), AcceptError> {
+pub(crate) fn unframe(mut body: Bytes) -> Result<(bool, Bytes), AcceptError> {
     let Some(prefix) = body.first_chunk::<PREFIX>() else {
         return Err(AcceptError::Incomplete(format!("a gRPC message begins with {PREFIX} bytes, {} came", body.len())));
     };
@@ -92,32 +92,44 @@ fn code(error: &AcceptError) -> Code {
 
 /// A framed message, if there is one, and the status in trailers.
 fn reply(message: Option<Vec<u8>>, error: Option<&AcceptError>) -> Response {
-    let mut trailers = HeaderMap::new();
-    match error {
-        None => {
-            trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        }
-        Some(error) => {
-            let (code, text) = (code(error), error.to_string());
-            trailers.insert("grpc-status", HeaderValue::from(code as u8 as u16));
-            if let Ok(value) = HeaderValue::from_str(&percent_encode(&text)) {
-                trailers.insert("grpc-message", value);
-            }
-            let after: Option<Duration> = error.retry_after();
-            let details = base64::engine::general_purpose::STANDARD_NO_PAD.encode(status_protobuf(code, &text, after));
-            if let Ok(value) = HeaderValue::from_str(&details) {
-                trailers.insert("grpc-status-details-bin", value);
-            }
-        }
+    let Some(error) = error else { return respond(message.into_iter().collect(), None) };
+    let (code, text) = (code(error), error.to_string());
+    let mut trailers = status(Some((code, &text)));
+    let after: Option<Duration> = error.retry_after();
+    let details = base64::engine::general_purpose::STANDARD_NO_PAD.encode(status_protobuf(code, &text, after));
+    if let Ok(value) = HeaderValue::from_str(&details) {
+        trailers.insert("grpc-status-details-bin", value);
     }
-    let data = message.map(|message| {
+    framed(message.into_iter().collect(), trailers)
+}
+
+/// Messages and a status: of one message for a unary call, of any number for a stream.
+pub(crate) fn respond(messages: Vec<Vec<u8>>, error: Option<(Code, &str)>) -> Response {
+    framed(messages, status(error))
+}
+
+fn status(error: Option<(Code, &str)>) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let Some((code, text)) = error else {
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        return trailers;
+    };
+    trailers.insert("grpc-status", HeaderValue::from(code as u8 as u16));
+    if let Ok(value) = HeaderValue::from_str(&percent_encode(text)) {
+        trailers.insert("grpc-message", value);
+    }
+    trailers
+}
+
+fn framed(messages: Vec<Vec<u8>>, trailers: HeaderMap) -> Response {
+    let data = messages.into_iter().map(|message| {
         let mut framed = BytesMut::with_capacity(PREFIX + message.len());
         framed.put_u8(0);
         framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
         framed.put_slice(&message);
         Frame::data(framed.freeze())
     });
-    let frames = data.into_iter().chain([Frame::trailers(trailers)]).map(Ok::<_, std::convert::Infallible>);
+    let frames: Vec<_> = data.chain([Frame::trailers(trailers)]).map(Ok::<_, std::convert::Infallible>).collect();
     let mut response = Response::new(Body::new(StreamBody::new(stream::iter(frames))));
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -11,6 +11,8 @@ mod exporters;
 mod expositions;
 #[path = "peers/grafana.rs"]
 mod grafana;
+#[path = "peers/jaeger.rs"]
+mod jaeger;
 #[path = "peers/opentelemetry.rs"]
 mod opentelemetry;
 #[path = "peers/prometheus.rs"]
@@ -21,6 +23,8 @@ mod receiver;
 mod rule_files;
 #[path = "peers/sender.rs"]
 mod sender;
+#[path = "peers/tempo.rs"]
+mod tempo;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -450,7 +450,13 @@ impl<'a> Access<'a> {
     }
 
     fn attribute(block: Block<'a>, key: &str) -> Self {
-        let (own, map, resource) = match block {
+        Self::scoped(block, key, true, true)
+    }
+
+    /// The way to an attribute of exactly this key, of the span itself, of its resource, or of the first of both that
+    /// has it.
+    pub(super) fn scoped(block: Block<'a>, key: &str, of_span: bool, of_resource: bool) -> Self {
+        let (mut own, mut map, resource) = match block {
             Block::Head(batch) => {
                 let own = TYPE_ORDER.iter().filter_map(|ty| Some((*ty, Own::Sparse(batch.attributes.column(key, *ty)?))));
                 let values: Vec<_> =
@@ -469,7 +475,11 @@ impl<'a> Access<'a> {
                 (own.collect(), MapAccess::of(batch).filter(|map| map.has_key(key)), resource)
             }
         };
-        let resource = resource.filter(|(_, values)| values.iter().any(Option::is_some));
+        if !of_span {
+            own.clear();
+            map = None;
+        }
+        let resource = resource.filter(|(_, values)| of_resource && values.iter().any(Option::is_some));
         match (own.as_slice(), &map, resource) {
             ([], None, None) => Self::Missing,
             ([], None, Some((codes, values))) => Self::Codes(codes, values),

@@ -113,6 +113,33 @@ pub(super) fn trace(snapshot: &Snapshot<SpanBatch>, files: &OpenFiles, id: Trace
     Ok(spans)
 }
 
+/// All spans of several traces, each once.
+pub(super) fn traces(
+    snapshot: &Snapshot<SpanBatch>,
+    files: &OpenFiles,
+    ids: &HashSet<TraceId>,
+    ctx: &QueryContext,
+) -> Result<Vec<SpanRow>, StorageError> {
+    let mut spans: Vec<SpanRow> = Vec::new();
+    let mut seen: HashSet<(TraceId, SpanId)> = HashSet::new();
+    if ids.is_empty() {
+        return Ok(spans);
+    }
+    fetch(snapshot, files, ids, None, ctx, &mut |block, rows| {
+        let found = match block {
+            Block::Head(batch) => rows.iter().map(|row| head_row(batch, *row as usize)).collect(),
+            Block::File(batch) => file_rows(batch),
+        };
+        spans.extend(found.into_iter().filter(|span| seen.insert((span.trace_id, span.span_id))));
+        if spans.len() as u64 > ctx.limits.rows_max {
+            let message = format!("{} traces have more than {} spans", ids.len(), ctx.limits.rows_max);
+            return Err(QueryError::Limit { limit: "rows_max", message }.into());
+        }
+        Ok(())
+    })?;
+    Ok(spans)
+}
+
 /// The traces with the newest matching spans found so far.
 struct Newest {
     limit: usize,

@@ -1,0 +1,3 @@
+mod evaluation;
+mod store;
+mod syntax;
