@@ -8,7 +8,7 @@ use super::ast::{Field, FieldExpr, MetricsExpr, MetricsFunction, MetricsPipeline
 use super::eval::{Compiled, ScannedSpan, Slot, Slots, SpanView, WholeSpan};
 use super::fields::Intrinsic;
 use super::plan::{Level, candidates, columns, level, level_of, pushdown, scan_field, single};
-use super::search::whole_traces;
+use super::search::{TRACES_AT_ONCE_MAX, whole_traces};
 use super::series::{self, Series, SeriesSet};
 use super::sketch::Sketch;
 use super::spanset::Pipeline;
@@ -409,7 +409,7 @@ fn whole(
     let stages: Vec<Stage> = pipeline.spans.clone();
     let ready = Pipeline::new(&stages);
     let ids = traces_in(store, &candidates(&stages), range, ctx)?;
-    for ids in ids.chunks(256) {
+    for ids in ids.chunks(TRACES_AT_ONCE_MAX) {
         ctx.check()?;
         let spans = whole_traces(store, ids, ctx)?;
         for spans in spans.values() {

@@ -19,8 +19,10 @@ use crate::traces::{ScanField, SpanRow, SpanScan, TraceStore};
 
 /// Most traces that are looked at whole before a search gives up looking for more.
 pub const CANDIDATES_MAX: usize = 65_536;
-/// Traces read at once.
+/// Traces read at once, and at most when the first ones were not what is looked for: each read goes over what is in memory,
+/// and all of them are held together.
 const TRACES_AT_ONCE: usize = 64;
+pub(super) const TRACES_AT_ONCE_MAX: usize = 4_096;
 
 /// What to search for.
 #[derive(Debug, Clone)]
@@ -106,12 +108,17 @@ pub fn search(store: &dyn TraceStore, search: &Search<'_>, ctx: &QueryContext) -
     let exact = single(search.stages).is_some_and(|all| level_of(&all) == Level::Column);
     let mut wanted = if exact { search.limit } else { (search.limit * 8).max(512) };
     let mut seen = HashSet::new();
+    let mut at_once = TRACES_AT_ONCE;
     loop {
         let newest = newest_traces(store, &condition, search.range, wanted, ctx)?;
         let all = newest.len() < wanted;
         let fresh: Vec<TraceId> = newest.into_iter().filter(|id| seen.insert(*id)).collect();
-        for ids in fresh.chunks(TRACES_AT_ONCE) {
+        let mut rest = &fresh[..];
+        while !rest.is_empty() {
             ctx.check()?;
+            let (ids, after) = rest.split_at(at_once.min(rest.len()));
+            rest = after;
+            at_once = (at_once * 4).min(TRACES_AT_ONCE_MAX);
             let mut spans = whole_traces(store, ids, ctx)?;
             for id in ids {
                 let Some(spans) = spans.remove(id) else { continue };
