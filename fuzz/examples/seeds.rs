@@ -17,6 +17,12 @@ const PROMQL: &[&str] = &[
     "{__name__=\"a\", \"b.c\"!~`x`}[5m] @ 1700000000.5",
     "count_values without (x) (\"v\", a) == NaN + Inf - 0x1F % 3 atan2 4",
 ];
+const LOGQL: &[&str] = &[
+    "sum by (app) (rate({app=~\"a|b\"} |= \"x\" or \"y\" | logfmt | took > 1s and size < 2MB [5m] offset 1m)) / on (app) group_left vector(2)",
+    "{a=\"b\"} | json x=\"y.z[0]\" | line_format `{{.x | upper}}{{if eq .y \"1\"}}-{{end}}` | label_format c=d,e=\"{{.f}}\" | drop g | keep h=~\"i.*\"",
+    "quantile_over_time(0.9, {a=\"b\"} |> \"x <_> y\" | pattern `<m> <_>` | unwrap duration(m) | __error__=\"\" [1h]) by (n)",
+    "{a=\"b\"} |= ip(\"10.0.0.0/8\") | addr != ip(\"::1\") | regexp `(?P<q>\\d+)` | unpack | decolorize",
+];
 const FILTERS: &[&str] = &[
     "service:orders,payments -level:debug \"free text\" order.id:4711",
     "dur:>500ms status:error (kind:client OR kind:server) NOT env:test",
@@ -68,6 +74,9 @@ fn main() -> std::io::Result<()> {
     }
     for (number, query) in TRACEQL.iter().enumerate() {
         write("traceql", number, query.as_bytes())?;
+    }
+    for (number, query) in LOGQL.iter().enumerate() {
+        write("logql", number, query.as_bytes())?;
     }
     for (number, filter) in FILTERS.iter().enumerate() {
         write("filter", number, filter.as_bytes())?;

@@ -79,3 +79,22 @@ pub fn decode_deltas(body: &[u8]) {
         assert!(deltas.len() <= 10, "the memory is bounded");
     }
 }
+
+/// A log record with this message.
+pub fn log_row(body: &str) -> skopos_query::logs::LogRow {
+    skopos_query::logs::LogRow {
+        id: String::new(),
+        time: 1_700_000_000_000_000_000,
+        observed_time: 0,
+        severity_number: 9,
+        severity_text: "INFO".to_owned(),
+        service_name: "orders".to_owned(),
+        body: body.to_owned(),
+        trace_id: skopos_model::TraceId::NONE,
+        span_id: skopos_model::SpanId::NONE,
+        event_name: String::new(),
+        scope_name: String::new(),
+        attributes: [("k".to_owned(), "v".into())].into_iter().collect(),
+        resource: [("service.name".to_owned(), "orders".into())].into_iter().collect(),
+    }
+}

@@ -8,6 +8,7 @@ pub mod context;
 pub mod critical_path;
 pub mod error;
 pub mod filter;
+pub mod logql;
 pub mod logs;
 pub mod metrics;
 pub mod promql;

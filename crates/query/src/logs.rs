@@ -1,8 +1,13 @@
 //! Log search: what is asked and what a store answers.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
-use skopos_model::{SpanId, TraceId};
+use skopos_model::{Resource, SpanId, TraceId};
 
 use crate::context::QueryContext;
 use crate::error::QueryError;
@@ -32,6 +37,96 @@ pub struct LogSearch {
     pub direction: Direction,
     /// Continue after this record, as [`LogPage::next`] gave it.
     pub after: Option<String>,
+    /// Only records of these streams (ids of resources).
+    pub streams: Option<Arc<HashSet<u64>>>,
+}
+
+/// A stream: what came with the same resource.
+#[derive(Debug, Clone)]
+pub struct LogStream {
+    /// The resource; its id is the stream's.
+    pub resource: Arc<Resource>,
+    /// Records in the range asked for. At its ends, records next to it may be counted along.
+    pub rows: u64,
+    /// Bytes of their messages, estimated.
+    pub bytes: u64,
+}
+
+/// Which attributes of a record are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttributeChoice {
+    /// None.
+    None,
+    /// Those whose key, made a label's name (`http.route` → `http_route`), is one of these.
+    Named(Vec<String>),
+    /// All.
+    All,
+}
+
+impl AttributeChoice {
+    /// Whether a key is wanted.
+    pub fn wants(&self, key: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Named(names) => {
+                let name = crate::logql::label_name(key);
+                names.iter().any(|n| *n == name)
+            }
+            Self::All => true,
+        }
+    }
+}
+
+/// What of a record is read; the rest may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogColumns {
+    /// Message.
+    pub body: bool,
+    /// Severity.
+    pub severity: bool,
+    /// Trace and span id.
+    pub ids: bool,
+    /// Scope's and event's name.
+    pub names: bool,
+    /// Attributes.
+    pub attributes: AttributeChoice,
+}
+
+/// A read of many records that are looked at one by one.
+#[derive(Debug, Clone, Copy)]
+pub struct LogScan<'a> {
+    /// Event time.
+    pub range: TimeRange,
+    /// Which records.
+    pub filter: &'a Filter,
+    /// Only records of these streams (ids of resources).
+    pub streams: Option<&'a Arc<HashSet<u64>>>,
+    /// What of them is needed.
+    pub columns: &'a LogColumns,
+}
+
+/// A record as a scan shows it: only what [`LogScan::columns`] asked for is there.
+pub trait LogRecord {
+    /// Event time, Unix nanoseconds.
+    fn time(&self) -> i64;
+    /// Id of its resource.
+    fn stream(&self) -> u64;
+    /// Message.
+    fn body(&self) -> Cow<'_, str>;
+    /// OpenTelemetry severity number, 0 when not given.
+    fn severity_number(&self) -> u8;
+    /// Short severity name, upper case, or the sender's own word where it fits none.
+    fn severity_text(&self) -> &str;
+    /// Trace id.
+    fn trace_id(&self) -> TraceId;
+    /// Span id.
+    fn span_id(&self) -> SpanId;
+    /// Scope name.
+    fn scope_name(&self) -> &str;
+    /// Event name.
+    fn event_name(&self) -> &str;
+    /// Calls `each` with the wanted attributes, values as text.
+    fn each_attribute(&self, each: &mut dyn FnMut(&str, Cow<'_, str>));
 }
 
 /// One record as it is shown.
@@ -113,6 +208,34 @@ pub struct Facet {
     pub distinct: u64,
 }
 
+/// Records of one stream of which only the times matter.
+#[derive(Debug, Clone, Copy)]
+pub struct LogTimes<'a> {
+    /// Id of the resource.
+    pub stream: u64,
+    /// Severity as [`LogRecord::severity_text`] gives it, where it was asked for.
+    pub severity_text: &'a str,
+    /// How many.
+    pub count: u64,
+    /// Event time of each, ascending; or of one of them where all of them count alike.
+    pub times: &'a [i64],
+}
+
+/// Records that arrived since the last look.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Followed {
+    /// In the order they arrived.
+    pub rows: Vec<LogRow>,
+    /// Records that were left out because nobody looked in time, whether they match or not.
+    pub skipped: u64,
+}
+
+/// Sees records as they arrive. Dropping it ends that.
+pub trait LogFollower: Send + Sync {
+    /// At most `rows_max` of the matching records that wait. Does not block.
+    fn drain(&self, rows_max: usize) -> Followed;
+}
+
 /// Reads log records. Calls block: run them on a thread that may.
 pub trait LogStore: Send + Sync {
     /// A page of matching records.
@@ -124,6 +247,27 @@ pub trait LogStore: Send + Sync {
     /// Counts by value for each of `fields` (filter-grammar names); with no fields, the store picks those that
     /// tell most. At most `values_max` values a field.
     fn facets(&self, range: TimeRange, filter: &Filter, fields: &[String], values_max: usize, ctx: &QueryContext) -> Result<Vec<Facet>, QueryError>;
+
+    /// The streams that have records in the range.
+    fn streams(&self, range: TimeRange, ctx: &QueryContext) -> Result<Vec<LogStream>, QueryError>;
+
+    /// Calls `visit` with every matching record, in no particular order, until it breaks off. Holds a bounded number
+    /// of records at a time.
+    fn scan(&self, scan: &LogScan<'_>, ctx: &QueryContext, visit: &mut dyn FnMut(&dyn LogRecord) -> ControlFlow<()>) -> Result<(), QueryError>;
+
+    /// As [`LogStore::scan`] where only times and, with `by_severity`, severities matter. `alike` says whether all
+    /// times from the first to the second count alike, so that they need not be read.
+    fn scan_times(
+        &self,
+        scan: &LogScan<'_>,
+        by_severity: bool,
+        alike: &dyn Fn(i64, i64) -> bool,
+        ctx: &QueryContext,
+        visit: &mut dyn FnMut(LogTimes<'_>) -> ControlFlow<()>,
+    ) -> Result<(), QueryError>;
+
+    /// Watches for matching records from now on; what waits is bounded.
+    fn follow(&self, filter: &Filter) -> Result<Arc<dyn LogFollower>, QueryError>;
 
     /// The record with this id, and `before`/`after` records of the same stream around it, oldest first.
     fn context(&self, id: &str, before: usize, after: usize, ctx: &QueryContext) -> Result<Vec<LogRow>, QueryError>;

@@ -5,7 +5,7 @@
 //! aggregations take rows as they are computed. The functions are a table, [`FUNCTIONS`]. This module knows neither
 //! storage nor HTTP; [`json`] writes results in the shape of Prometheus' API.
 
-mod aggregate;
+pub(crate) mod aggregate;
 mod ast;
 mod binary;
 mod check;
@@ -26,12 +26,12 @@ mod notes;
 mod output;
 mod parse;
 pub mod series_notation;
-mod sum;
+pub(crate) mod sum;
 mod syntax_tree;
 #[cfg(test)]
 mod tests;
 mod token;
-mod vector;
+pub(crate) mod vector;
 mod window;
 
 /// Label that holds the metric's name.

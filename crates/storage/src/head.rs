@@ -55,15 +55,17 @@ impl<B> Default for BatchHead<B> {
 }
 
 impl<B> BatchHead<B> {
-    /// Appends a batch; sequence numbers must not go backwards. `now`: Unix nanoseconds.
-    pub(crate) fn append(&self, batch: HeadBatch<B>, now: i64) {
+    /// Appends a batch; sequence numbers must not go backwards. `now`: Unix nanoseconds. Returns it as it is kept.
+    pub(crate) fn append(&self, batch: HeadBatch<B>, now: i64) -> Arc<HeadBatch<B>> {
+        let batch = Arc::new(batch);
         let mut state = self.0.write();
         if state.open.is_empty() {
             state.open_since = now;
         }
         state.open_rows += batch.rows;
         state.open_bytes += batch.bytes;
-        state.open.push(Arc::new(batch));
+        state.open.push(Arc::clone(&batch));
+        batch
     }
 
     /// All rows at this moment.

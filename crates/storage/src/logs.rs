@@ -11,11 +11,13 @@ mod body_test;
 mod counts;
 mod encode;
 mod flush;
+mod follow;
 mod index;
 mod merge;
 mod open;
 mod plan;
 mod record;
+mod scan;
 mod schema;
 mod search;
 mod sections;
@@ -79,6 +81,9 @@ pub(crate) struct LogsTable {
     head: BatchHead<LogBatch>,
     open: Mutex<HashMap<i64, Arc<OpenFile>>>,
     resources: Resources,
+    /// Resources of streams in files, by id.
+    streams: Mutex<HashMap<u64, Arc<Resource>>>,
+    followers: follow::Followers,
 }
 
 impl LogsTable {
@@ -90,13 +95,16 @@ impl LogsTable {
             head: BatchHead::default(),
             open: Mutex::default(),
             resources: Resources::default(),
+            streams: Mutex::default(),
+            followers: follow::Followers::default(),
         })
     }
 
     /// Makes a batch queryable. `seq`: its WAL sequence; `now`: Unix nanoseconds.
     pub(crate) fn append(&self, batch: LogBatch, seq: u64, now: i64) {
         if !batch.is_empty() {
-            self.head.append(HeadBatch { seq, rows: batch.len(), bytes: batch.memory(), batch }, now);
+            let batch = self.head.append(HeadBatch { seq, rows: batch.len(), bytes: batch.memory(), batch }, now);
+            self.followers.tell(&batch);
         }
     }
 

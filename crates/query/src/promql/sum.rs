@@ -8,6 +8,9 @@ pub struct Sum {
 }
 
 impl Sum {
+    /// Nothing summed yet.
+    pub(crate) const ZERO: Self = Self { sum: 0.0, compensation: 0.0 };
+
     /// A sum in the middle of things.
     pub fn of(sum: f64, compensation: f64) -> Self {
         Self { sum, compensation }

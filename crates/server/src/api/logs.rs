@@ -83,6 +83,7 @@ pub async fn search(
         limit: params.limit.unwrap_or(200).clamp(1, ROWS_MAX),
         direction,
         after: params.after,
+        streams: None,
     };
     Ok(Json(run_search(&app, search).await?))
 }

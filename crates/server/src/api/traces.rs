@@ -107,6 +107,6 @@ pub async fn logs(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiRes
     let trace_id = parse_id(&id)?;
     let (range, _) = app.query(move |app, ctx| app.store.traces().trace(trace_id, ctx).map(|spans| around(&spans))).await?;
     let filter: Filter = equal(Field::TraceId, &trace_id.to_hex());
-    let search = LogSearch { range, filter, limit: 5_000, direction: Direction::Forward, after: None };
+    let search = LogSearch { range, filter, limit: 5_000, direction: Direction::Forward, after: None, streams: None };
     Ok(Json(run_search(&app, search).await?))
 }

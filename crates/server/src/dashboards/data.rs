@@ -256,8 +256,14 @@ fn search(app: &App, query: &QueryPlugin, asked: Asked<'_>, data: &mut PanelData
     match query {
         QueryPlugin::SkoposLogQuery { query } => {
             let text = interpolate(query, asked.scope, Place::Filter);
-            let search =
-                LogSearch { range: asked.range, filter: filter::parse(&text)?, limit: ROWS_MAX, direction: Direction::Backward, after: None };
+            let search = LogSearch {
+                range: asked.range,
+                filter: filter::parse(&text)?,
+                limit: ROWS_MAX,
+                direction: Direction::Backward,
+                after: None,
+                streams: None,
+            };
             let rows = app.store.logs().search(&search, ctx)?.rows;
             data.logs.get_or_insert_default().extend(rows);
             data.queries.push(text);

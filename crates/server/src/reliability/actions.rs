@@ -54,7 +54,7 @@ async fn perform(app: &Arc<App>, request: &StepRequest) -> Result<Observation, S
         }
         RequestKind::Logs { query } => {
             let filter = filter::parse(query).map_err(|e| e.to_string())?;
-            let search = LogSearch { range, filter, limit: COUNT_MAX, direction: Direction::Backward, after: None };
+            let search = LogSearch { range, filter, limit: COUNT_MAX, direction: Direction::Backward, after: None, streams: None };
             let (page, _) = app.query(move |app, ctx| app.store.logs().search(&search, ctx)).await.map_err(|e| e.message)?;
             Ok(counted(page.rows.len()))
         }

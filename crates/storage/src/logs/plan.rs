@@ -1,6 +1,7 @@
 //! A filter over blocks of rows: what to read, what to skip, which rows stay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType, UInt8Type};
@@ -69,6 +70,8 @@ pub(super) struct Plan {
     pub(super) range: TimeRange,
     /// Only this stream.
     pub(super) stream: Option<u64>,
+    /// Only these streams.
+    pub(super) streams: Option<Arc<HashSet<u64>>>,
 }
 
 impl Plan {
@@ -83,6 +86,7 @@ impl Plan {
             text_tokens: Vec::new(),
             range,
             stream: None,
+            streams: None,
         };
         let conjuncts = match plan.compiled.node() {
             Node::And(all) => all.clone(),
@@ -107,10 +111,19 @@ impl Plan {
 
     /// The tests of levels, when only services and levels decide.
     pub(super) fn only_levels(&self) -> Option<Vec<&Test>> {
-        if !self.costly.is_empty() || self.stream.is_some() {
+        if !self.costly.is_empty() || self.stream.is_some() || self.streams.is_some() {
             return None;
         }
         self.cheap.iter().map(|part| if let Part::Level(test, _) = part { Some(test) } else { None }).collect()
+    }
+
+    /// Whether streams and times alone decide.
+    pub(super) fn takes_all(&self) -> bool {
+        self.cheap.is_empty() && self.costly.is_empty() && self.services.is_empty()
+    }
+
+    pub(super) fn takes_stream(&self, stream: u64) -> bool {
+        self.stream.is_none_or(|s| s == stream) && self.streams.as_ref().is_none_or(|all| all.contains(&stream))
     }
 
     pub(super) fn takes_service(&self, service: &str) -> bool {
@@ -138,12 +151,13 @@ impl Plan {
             return Ok(Vec::new());
         }
         let mut found: Vec<(usize, Vec<u32>)> = Vec::new();
-        let restricted = !self.services.is_empty() || self.stream.is_some();
+        let restricted = !self.services.is_empty() || self.stream.is_some() || self.streams.is_some();
         let services: Vec<bool> = file.directory.services.iter().map(|s| self.takes_service(s)).collect();
-        let runs =
-            file.directory.runs.iter().filter(|run| {
-                services[run.service] && self.stream.is_none_or(|s| s == run.stream) && self.range.overlaps(run.time_min, run.time_max)
-            });
+        let runs = file
+            .directory
+            .runs
+            .iter()
+            .filter(|run| services[run.service] && self.takes_stream(run.stream) && self.range.overlaps(run.time_min, run.time_max));
         let ranges: Vec<_> =
             if restricted { runs.map(|run| run.start..run.start + run.rows).collect() } else { std::iter::once(0..file.rows()).collect() };
         let mut next = 0;

@@ -8,7 +8,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt8Type, UInt64Type};
 use skopos_model::{AttrType, AttrValue, AttrValues, LogBatch, Resource, Severity, SpanId, TraceId};
 use skopos_query::filter::{Field, FieldValue, Row};
-use skopos_query::logs::LogRow;
+use skopos_query::logs::{AttributeChoice, LogRow};
 
 use super::flush::json_value;
 use super::open::Block;
@@ -136,6 +136,15 @@ pub(super) trait Record {
     /// An attribute of the record itself. Of several types of one key, text comes first.
     fn attribute(&self, key: &str) -> Option<AttrRef<'_>>;
     fn each_attribute(&self, each: &mut dyn FnMut(&str, AttrRef<'_>));
+
+    /// As [`Record::each_attribute`], of those that are wanted. `promoted`: the wanted columns of the record's file.
+    fn each_wanted(&self, wanted: &AttributeChoice, _promoted: &[(Box<str>, i32, AttrType)], each: &mut dyn FnMut(&str, AttrRef<'_>)) {
+        self.each_attribute(&mut |key, value| {
+            if wanted.wants(key) {
+                each(key, value);
+            }
+        });
+    }
 
     fn level(&self) -> Severity {
         match self.severity_number() {
@@ -402,6 +411,19 @@ impl Record for BlockRecord<'_> {
             });
             found
         })
+    }
+    fn each_wanted(&self, wanted: &AttributeChoice, promoted: &[(Box<str>, i32, AttrType)], each: &mut dyn FnMut(&str, AttrRef<'_>)) {
+        for (key, id, ty) in promoted {
+            if let Some(value) = self.promoted(*id, *ty) {
+                each(key, value);
+            }
+        }
+        self.each_in_map(|key, value| {
+            if wanted.wants(key) {
+                each(key, value);
+            }
+            false
+        });
     }
     fn each_attribute(&self, each: &mut dyn FnMut(&str, AttrRef<'_>)) {
         for column in &self.block.file.columns {

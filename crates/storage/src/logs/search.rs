@@ -1,6 +1,7 @@
 //! Pages of records: newest or oldest first, and the lines around one.
 
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -8,7 +9,7 @@ use arrow::datatypes::{Int32Type, TimestampNanosecondType, UInt64Type};
 use skopos_model::LogBatch;
 use skopos_query::error::QueryError;
 use skopos_query::filter::Filter;
-use skopos_query::logs::{Direction, Facet, Histogram, LogPage, LogRow, LogSearch, LogStore};
+use skopos_query::logs::{Direction, Facet, Histogram, LogFollower, LogPage, LogRecord, LogRow, LogScan, LogSearch, LogStore, LogStream, LogTimes};
 use skopos_query::{QueryContext, TimeRange};
 
 use super::open::{Block, OpenFile};
@@ -302,6 +303,7 @@ impl LogsTable {
         let limit = search.limit.min(usize::try_from(ctx.limits.rows_max).unwrap_or(usize::MAX));
         let snapshot = self.head.snapshot();
         let mut plan = Plan::new(&search.filter, search.range)?;
+        plan.streams = search.streams.clone();
         let mut found = self.best(&snapshot, &mut plan, search.direction, limit.saturating_add(1), after, ctx)?;
         let more = found.len() > limit;
         found.truncate(limit);
@@ -346,7 +348,7 @@ fn not_an_id(text: &str) -> QueryError {
 
 /// Whether time and stream let a row of the head through.
 pub(super) fn head_takes(plan: &Plan, record: &HeadRecord<'_>) -> bool {
-    plan.range.contains(record.batch.time[record.row]) && plan.stream.is_none_or(|stream| record.resource().id == stream)
+    plan.range.contains(record.batch.time[record.row]) && plan.takes_stream(record.resource().id)
 }
 
 fn push_rows(best: &mut Best, file: &Arc<OpenFile>, block: &Block, rows: &[u32]) {
@@ -374,6 +376,29 @@ impl LogStore for LogsTable {
 
     fn facets(&self, range: TimeRange, filter: &Filter, fields: &[String], values_max: usize, ctx: &QueryContext) -> Result<Vec<Facet>, QueryError> {
         self.count_values(range, filter, fields, values_max, ctx).map_err(query_error)
+    }
+
+    fn streams(&self, range: TimeRange, ctx: &QueryContext) -> Result<Vec<LogStream>, QueryError> {
+        self.streams_in(range, ctx).map_err(query_error)
+    }
+
+    fn scan(&self, scan: &LogScan<'_>, ctx: &QueryContext, visit: &mut dyn FnMut(&dyn LogRecord) -> ControlFlow<()>) -> Result<(), QueryError> {
+        self.each_record(scan, ctx, visit).map_err(query_error)
+    }
+
+    fn scan_times(
+        &self,
+        scan: &LogScan<'_>,
+        by_severity: bool,
+        alike: &dyn Fn(i64, i64) -> bool,
+        ctx: &QueryContext,
+        visit: &mut dyn FnMut(LogTimes<'_>) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        self.each_time(scan, by_severity, alike, ctx, visit).map_err(query_error)
+    }
+
+    fn follow(&self, filter: &Filter) -> Result<Arc<dyn LogFollower>, QueryError> {
+        Ok(self.followers.add(filter)?)
     }
 
     fn context(&self, id: &str, before: usize, after: usize, ctx: &QueryContext) -> Result<Vec<LogRow>, QueryError> {

@@ -1,11 +1,12 @@
 mod generate;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use skopos_model::LogBatch;
 use skopos_query::filter::{CompiledFilter, Field, Filter, Row, parse};
-use skopos_query::logs::{Direction, LogRow, LogSearch, LogStore};
+use skopos_query::logs::{AttributeChoice, Direction, LogColumns, LogRecord, LogRow, LogScan, LogSearch, LogStore, LogTimes};
 use skopos_query::{QueryContext, QueryError, QueryLimits, TimeRange};
 
 use super::record::{Filtered, HeadRecord, Key, Record};
@@ -72,6 +73,69 @@ impl Rig {
         taken
     }
 
+    /// Scans of all and of every other stream give what the rows themselves give.
+    fn check_scans(&self, filter: &Filter, range: TimeRange, expected: &[HeadRecord<'_>], label: &str) {
+        let streams = self.table.streams(range, &ctx()).expect(label);
+        let every_other: HashSet<u64> = streams.iter().step_by(2).map(|s| s.resource.id).collect();
+        assert!(expected.iter().all(|r| streams.iter().any(|s| *s.resource == *r.resource())), "{label}: streams");
+        let all_columns = LogColumns { body: true, severity: true, ids: true, names: true, attributes: AttributeChoice::All };
+        let minute = |time: i64| time.div_euclid(60_000_000_000);
+        for only in [None, Some(Arc::new(every_other))] {
+            let wanted: Vec<&HeadRecord<'_>> = expected.iter().filter(|r| only.as_ref().is_none_or(|ids| ids.contains(&r.resource().id))).collect();
+            let scan = LogScan { range, filter, streams: only.as_ref(), columns: &all_columns };
+            let mut found = Vec::new();
+            let mut visit = |r: &dyn LogRecord| {
+                let mut attributes = Vec::new();
+                r.each_attribute(&mut |key, value| attributes.push((key.to_owned(), value.into_owned())));
+                attributes.sort();
+                found.push((
+                    r.time(),
+                    r.stream(),
+                    r.body().into_owned(),
+                    r.severity_text().to_owned(),
+                    r.trace_id(),
+                    r.scope_name().to_owned(),
+                    attributes,
+                ));
+                ControlFlow::Continue(())
+            };
+            self.table.scan(&scan, &ctx(), &mut visit).expect(label);
+            found.sort();
+            let mut rows: Vec<_> = wanted
+                .iter()
+                .map(|r| {
+                    let mut attributes = Vec::new();
+                    r.each_attribute(&mut |key, value| attributes.push((key.to_owned(), value.text().into_owned())));
+                    attributes.sort();
+                    let row = r.to_row();
+                    (row.time, r.resource().id, row.body, row.severity_text, row.trace_id, row.scope_name, attributes)
+                })
+                .collect();
+            rows.sort();
+            assert_eq!(found, rows, "{label}: scan");
+            for by_severity in [false, true] {
+                let mut found = std::collections::BTreeMap::<(u64, String, i64), u64>::new();
+                let mut visit = |slice: LogTimes<'_>| {
+                    let mut add = |time: i64, n: u64| *found.entry((slice.stream, slice.severity_text.to_owned(), minute(time))).or_default() += n;
+                    if slice.times.len() as u64 == slice.count {
+                        slice.times.iter().for_each(|t| add(*t, 1))
+                    } else {
+                        add(slice.times[0], slice.count)
+                    }
+                    ControlFlow::Continue(())
+                };
+                self.table.scan_times(&scan, by_severity, &|a, b| minute(a) == minute(b), &ctx(), &mut visit).expect(label);
+                let mut counts = std::collections::BTreeMap::<(u64, String, i64), u64>::new();
+                for record in &wanted {
+                    let row = record.to_row();
+                    let text = if by_severity { row.severity_text } else { String::new() };
+                    *counts.entry((record.resource().id, text, minute(row.time))).or_default() += 1;
+                }
+                assert_eq!(found, counts, "{label}: times, by severity {by_severity}");
+            }
+        }
+    }
+
     fn check(&self, text: &str, range: TimeRange, stage: &str) {
         let filter = parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         let expected = self.expected(&filter, range);
@@ -83,7 +147,7 @@ impl Rig {
             }
             let mut after = None;
             for page in 0..3 {
-                let search = LogSearch { range, filter: filter.clone(), limit, direction, after: after.clone() };
+                let search = LogSearch { range, filter: filter.clone(), limit, direction, after: after.clone(), streams: None };
                 let found = self.table.search(&search, &ctx()).expect(&label);
                 let want: Vec<String> = ids.iter().skip(page * limit).take(limit).map(|k| k.to_id()).collect();
                 assert_eq!(found.rows.iter().map(|r| r.id.clone()).collect::<Vec<_>>(), want, "{label} page {page}");
@@ -99,6 +163,7 @@ impl Rig {
                 }
             }
         }
+        self.check_scans(&filter, range, &expected, &label);
         for step in [60_000_000_000, 7_000_000_000] {
             let histogram = self.table.histogram(range, &filter, step, &ctx()).expect(&label);
             let mut counts = std::collections::BTreeMap::<(String, i64), u64>::new();
@@ -276,7 +341,8 @@ fn ids_are_found_without_a_scan() {
     for text in generate::id_filters(&rig.rows[5].0, &mut random, 4) {
         let filter = parse(&text).expect("parses");
         let context = ctx();
-        let search = LogSearch { range: TimeRange::ALL, filter: filter.clone(), limit: 100, direction: Direction::Backward, after: None };
+        let search =
+            LogSearch { range: TimeRange::ALL, filter: filter.clone(), limit: 100, direction: Direction::Backward, after: None, streams: None };
         let page = rig.table.search(&search, &context).expect("finds");
         assert_eq!(page.rows.len(), rig.expected(&filter, TimeRange::ALL).len(), "{text}");
         let scanned = context.stats.snapshot().rows_scanned;
@@ -288,6 +354,7 @@ fn ids_are_found_without_a_scan() {
         limit: 100,
         direction: Direction::Backward,
         after: None,
+        streams: None,
     };
     let context = ctx();
     assert!(rig.table.search(&absent, &context).expect("finds nothing").rows.is_empty());
@@ -322,7 +389,7 @@ fn a_damaged_file_is_left_out() {
     let files = rig.table.files();
     let path = format!("tables/{}", files[0].file.path);
     rig.disk.damage(&path, files[0].file.bytes as usize - 6);
-    let search = LogSearch { range: TimeRange::ALL, filter: Filter::all(), limit: 5000, direction: Direction::Backward, after: None };
+    let search = LogSearch { range: TimeRange::ALL, filter: Filter::all(), limit: 5000, direction: Direction::Backward, after: None, streams: None };
     let page = rig.table.search(&search, &ctx()).expect("the rest is served");
     assert_eq!(page.rows.len(), files[1].file.rows as usize);
 }
