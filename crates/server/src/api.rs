@@ -14,6 +14,8 @@ pub mod floods;
 pub mod health;
 pub mod jaeger;
 pub mod logs;
+pub mod logs_tail;
+pub mod loki;
 pub mod metrics;
 pub mod openapi;
 pub mod otlp_trace;

@@ -16,6 +16,7 @@ use skopos_query::context::StatsSnapshot;
 use skopos_query::{QueryContext, QueryError, QueryLimits, promql};
 use skopos_storage::Store;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigHandle;
 use crate::http::auth::Auth;
@@ -84,6 +85,8 @@ pub struct App {
     pub scrapes: Scrapes,
     /// StatsD over UDP.
     pub statsd: Statsd,
+    /// Cancelled when the server stops: what answers without end (live tails) ends then.
+    pub stopping: CancellationToken,
     /// What the data has, for dashboards that make themselves.
     pub dashboard_facts: crate::dashboards::store::Recent,
 }

@@ -8,8 +8,8 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::{
-    admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, floods, health, jaeger, logs, metrics,
-    openapi, palette, prometheus, rules, runbooks, services, slos, sql, status, tempo, traces,
+    admin, alerts, capacity, cardinality, correlate, dashboards, dashboards_panels, drills, events, explain, floods, health, jaeger, logs, logs_tail,
+    loki, metrics, openapi, palette, prometheus, rules, runbooks, services, slos, sql, status, tempo, traces,
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, rejection, request_log, ui};
@@ -17,6 +17,7 @@ use crate::ingest::{grpc, json_lines, otlp_http, remote_write, sources};
 
 fn own_api() -> Router<Arc<App>> {
     Router::new()
+        .route("/v1/logs/tail", get(logs_tail::tail))
         .route("/v1/logs/histogram", get(logs::histogram))
         .route("/v1/logs/facets", get(logs::facets))
         .route("/v1/logs/{id}", get(logs::one))
@@ -76,6 +77,7 @@ pub fn main(app: &Arc<App>) -> Router {
         .merge(remote_write::routes())
         .merge(tempo::routes())
         .merge(jaeger::routes())
+        .merge(loki::routes())
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::healthz))
         .route("/readyz", get(health::readyz))

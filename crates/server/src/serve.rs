@@ -150,6 +150,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         timeout: Duration::from_secs(config.file.limits.query_timeout_seconds.max(1)),
         ..QueryLimits::default()
     };
+    let stop = CancellationToken::new();
     let app = Arc::new(App {
         started: clock.now_nanos(),
         store,
@@ -177,8 +178,8 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         statsd: Statsd::default(),
         dashboard_facts: crate::dashboards::store::Recent::default(),
         config: ConfigHandle::new(config),
+        stopping: stop.clone(),
     });
-    let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
 
     let main = bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;

@@ -135,6 +135,8 @@ pub struct Telemetry {
     pub queries: AtomicU64,
     /// Queries stopped because their client went away.
     pub queries_cancelled: AtomicU64,
+    /// Log records that live tails left out because their readers were slow.
+    pub tail_skipped: AtomicU64,
     /// Rule evaluations that failed.
     pub evaluation_failures: AtomicU64,
     /// Rule evaluations left out because the one before took too long.
@@ -220,6 +222,7 @@ impl Telemetry {
         for (name, help, value) in [
             ("skopos_queries_total", "Queries run.", &self.queries),
             ("skopos_queries_cancelled_total", "Queries stopped because their client went away.", &self.queries_cancelled),
+            ("skopos_log_tail_skipped_total", "Log records that live tails left out because their readers were slow.", &self.tail_skipped),
             ("skopos_rule_evaluation_failures_total", "Rule evaluations that failed.", &self.evaluation_failures),
             ("skopos_rule_evaluations_missed_total", "Rule evaluations left out because the one before took too long.", &self.evaluations_missed),
             ("skopos_notifications_delivered_total", "Notifications delivered.", &self.notifications_delivered),

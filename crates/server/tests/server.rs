@@ -32,6 +32,8 @@ mod http;
 mod import;
 #[path = "server/json_lines.rs"]
 mod json_lines;
+#[path = "server/loki_api.rs"]
+mod loki_api;
 #[path = "server/metric_input.rs"]
 mod metric_input;
 #[path = "server/mission.rs"]

@@ -25,6 +25,7 @@ use crate::http::auth;
         crate::ingest::otlp_http::metrics,
         crate::ingest::json_lines::write,
         super::logs::search,
+        super::logs_tail::tail,
         super::logs::histogram,
         super::logs::facets,
         super::logs::one,

@@ -130,10 +130,12 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
         "/api/v1/parse_query",
         "/api/v1/read",
     ];
+    // All of Loki's calls below this read, but push and delete.
+    let loki = path.strip_prefix("/loki/api/v1/").is_some_and(|call| call != "push" && !call.starts_with("delete"));
     let ingest = || PROTOCOLS.iter().any(|row| row.paths.contains(&path)) || path.starts_with("/opentelemetry.proto.collector.");
     // Calls of a gRPC service are POST whatever they do; Jaeger's query services only read.
     let query = || path.starts_with("/jaeger.api_v2.QueryService/") || path.starts_with("/jaeger.api_v3.QueryService/");
-    *method == Method::POST && (FREE.contains(&path) || ingest() || query())
+    *method == Method::POST && (FREE.contains(&path) || loki || ingest() || query())
 }
 
 /// Checks `Host`, `Origin` and the key before anything else looks at a request.
@@ -167,7 +169,7 @@ fn check(auth: &Auth, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result
     let path = uri.path();
     // Probes and the page itself carry no secrets; the page asks for the key.
     let open = matches!(path, "/healthz" | "/livez" | "/readyz" | "/v1/login")
-        || (*method == Method::GET && !path.starts_with("/v1/") && !path.starts_with("/api/") && path != "/metrics");
+        || (*method == Method::GET && !path.starts_with("/v1/") && !path.starts_with("/api/") && !path.starts_with("/loki/") && path != "/metrics");
     let needed = if auth.loopback { !changes_nothing(method, path) } else { !open };
     if needed && !auth.presented(headers) {
         return Err(ApiError::new(
