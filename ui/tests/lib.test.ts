@@ -1,6 +1,7 @@
 import { mixed } from '../src/charts/mixed';
 import { describe, expect, it } from 'vitest';
-import type { SpanRow } from '../src/api/types';
+import { merged } from '../src/api/tail';
+import type { LogRow, SpanRow } from '../src/api/types';
 import { quote, terms, withoutTerm, withTerm } from '../src/lib/filter';
 import { bytes, count, percent, seconds, significant, unitOf } from '../src/lib/format';
 import { matrixFrame, promRange, stepFor } from '../src/lib/prom';
@@ -12,6 +13,15 @@ import { globalSearch, pageSearch } from '../src/app/search';
 
 const NOW = Date.parse('2026-11-20T03:12:40Z');
 const THIN = '\u2009';
+
+describe('tail', () => {
+  const row = (id: string, time: string) => ({ id, time }) as LogRow;
+  it('shows what arrived once, newest first', () => {
+    const answered = [row('b', '200'), row('a', '100')];
+    expect(merged([], answered)).toBe(answered);
+    expect(merged([row('d', '1000'), row('b', '200'), row('c', '150')], answered).map((r) => r.id)).toEqual(['d', 'b', 'c', 'a']);
+  });
+});
 
 describe('time', () => {
   it('reads what URLs hold', () => {

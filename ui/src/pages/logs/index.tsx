@@ -3,6 +3,7 @@ import { Button } from '@mantine/core';
 import { useSearch } from '@tanstack/react-router';
 import { useEffect, useMemo, useState } from 'react';
 import { useLogFacets, useLogHistogram, useLogs } from '../../api/hooks';
+import { merged, useTail } from '../../api/tail';
 import type { LogRow } from '../../api/types';
 import { usePageKeys } from '../../app/keys';
 import { usePreferences, useRange, useSetSearch } from '../../app/context';
@@ -27,7 +28,8 @@ export default function LogsPage() {
   const histogram = useLogHistogram(q);
   const facets = useLogFacets(q);
   const [facetsOpen, setFacetsOpen] = useState(false);
-  const rows = logs.data?.rows ?? [];
+  const tail = useTail(q, search.live === 1);
+  const rows = useMemo(() => merged(tail.rows, logs.data?.rows ?? []), [tail.rows, logs.data]);
   const total = useMemo(() => histogram.data?.series.reduce((n, [, counts]) => n + counts.reduce((a, b) => a + b, 0), 0) ?? 0, [histogram.data]);
   const selected = rows.find((r) => r.id === search.sel);
   const select = (row: LogRow | undefined) => set({ sel: row?.id }, true);
@@ -55,6 +57,7 @@ export default function LogsPage() {
           <header>
             <span className="num">{count(total)}</span> lines
             <span className="sub">{rangeText(bounds.from, bounds.to, zone)} {zoneName(zone)} · <Cost stats={logs.data?.stats} /></span>
+            {tail.skipped > 0 ? <span className="sub" role="status">{count(tail.skipped)} lines came too fast and were skipped</span> : null}
           </header>
           {histogram.data ? <Histogram data={histogram.data} /> : <div className="hist" />}
           {logs.isError && !logs.data ? <ErrorBox error={logs.error} onRetry={() => void logs.refetch()} /> : null}
