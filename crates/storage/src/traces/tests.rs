@@ -320,13 +320,11 @@ fn check(fixture: &Fixture, seed: u64, stage: &str) {
 
             // Rows of SQL: at least those the filter takes, at present exactly those.
             let mut scanned = Vec::new();
-            fixture
-                .table
-                .scan(&["span_id"], &filter, range, &ctx, &mut |batch| {
-                    scanned.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
-                    Ok(true)
-                })
-                .expect(&what);
+            Scan::scan(&*fixture.table, &["span_id"], &filter, range, &ctx, &mut |batch| {
+                scanned.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+                Ok(true)
+            })
+            .expect(&what);
             scanned.sort_unstable();
             let mut ids: Vec<String> = expected.iter().map(|s| s.span_id.to_hex()).collect();
             ids.sort_unstable();
