@@ -88,19 +88,25 @@ impl<'q> Windows<'q> {
         Self { range, steps, by_labels: HashMap::new(), series: Vec::new(), values: 0, series_max }
     }
 
-    /// The first and last step whose window holds a time.
-    pub(crate) fn steps_of(&self, time: i64) -> Option<(usize, usize)> {
+    /// The first and last step whose window would hold a time if steps had no end; both grow with the time. In a gap
+    /// between windows the last is before the first.
+    fn bounds(&self, time: i64) -> (i64, i64) {
         // Windows are open at the start: (T - range, T].
         let ceil = |n: i64, d: i64| n.div_euclid(d) + i64::from(n.rem_euclid(d) != 0);
         let since = time.saturating_add(self.range.offset).saturating_sub(self.steps.start);
-        let first = ceil(since, self.steps.step).max(0);
-        let last = (ceil(since.saturating_add(self.range.range), self.steps.step) - 1).min(i64::try_from(self.steps.count).unwrap_or(0) - 1);
+        (ceil(since, self.steps.step), ceil(since.saturating_add(self.range.range), self.steps.step) - 1)
+    }
+
+    /// The first and last step whose window holds a time.
+    pub(crate) fn steps_of(&self, time: i64) -> Option<(usize, usize)> {
+        let (first, last) = self.bounds(time);
+        let (first, last) = (first.max(0), last.min(i64::try_from(self.steps.count).unwrap_or(0) - 1));
         if first > last { None } else { Some((usize::try_from(first).ok()?, usize::try_from(last).ok()?)) }
     }
 
     /// Whether all times from one to another fall into the same windows.
     pub(crate) fn alike(&self, first: i64, last: i64) -> bool {
-        self.steps_of(first) == self.steps_of(last)
+        self.bounds(first) == self.bounds(last)
     }
 
     /// Adds lines of which only the times (ascending) are known, or how many there are at one.
@@ -112,11 +118,11 @@ impl<'q> Windows<'q> {
         }
         let mut rest = times;
         while let Some(time) = rest.first() {
-            let steps = self.steps_of(*time);
-            let same = rest.partition_point(|t| *t <= *time || self.steps_of(*t) == steps);
+            let bounds = self.bounds(*time);
+            let same = rest.partition_point(|t| self.bounds(*t) <= bounds);
             let (now, later) = rest.split_at(same.max(1));
             rest = later;
-            if let Some(steps) = steps {
+            if let Some(steps) = self.steps_of(*time) {
                 self.add(at, steps, *time, whole(now.len()), 0, None)?;
             }
         }
@@ -295,4 +301,31 @@ fn rate_counter(window: &[(i64, f64)], start: i64, end: i64) -> f64 {
     }
     let reach = |distance: f64| if distance < average * 1.1 { distance } else { average / 2.0 };
     increase * ((sampled + reach(to_start) + reach(to_end)) / sampled) / seconds(start, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Expr, Query, parse};
+    use super::*;
+
+    /// Times given together count as times given one by one, also where windows leave gaps or overlap.
+    #[test]
+    fn times_count_together_as_one_by_one() {
+        let Ok(Query::Metric(Expr::Range(range))) = parse("count_over_time({a=\"b\"}[10s])") else { panic!("parses") };
+        let times: Vec<i64> = (0..400).map(|k| k * 777_000_000).collect();
+        for step in [3, 10, 70] {
+            let steps = Steps { start: 50_000_000_000, step: step * 1_000_000_000, count: 4 };
+            let (mut together, mut single) = (Windows::new(&range, steps, 1), Windows::new(&range, steps, 1));
+            let at = together.series(&LabelSet::default()).unwrap();
+            together.add_times(at, 400, &times).unwrap();
+            single.series(&LabelSet::default()).unwrap();
+            for time in &times {
+                if let Some(steps) = single.steps_of(*time) {
+                    single.add(at, steps, *time, 1, 0, None).unwrap();
+                }
+            }
+            assert!(!together.alike(times[0], times[399]));
+            assert_eq!(together.finish(), single.finish(), "step {step}");
+        }
+    }
 }
