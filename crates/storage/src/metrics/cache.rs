@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::run_index::RunIndex;
 
-/// Most bytes of run indexes kept: those of twenty files of a hundred thousand series.
-const BYTES_MAX: usize = 64 << 20;
+/// Most bytes of run indexes kept: those of a file of a million series and of the flushes after it. A query reads all
+/// files of its range one after the other, so one file too many is as bad as none kept.
+const BYTES_MAX: usize = 128 << 20;
 
 /// Keeps run indexes by file, the least recently used leave first.
 #[derive(Debug, Default)]

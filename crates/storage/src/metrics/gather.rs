@@ -83,8 +83,11 @@ impl MetricsTable {
         mut ids: Vec<u32>,
         (start, end): (i64, i64),
         ctx: &QueryContext,
-        mut each: impl FnMut(u32, &Samples) -> Result<bool, StorageError>,
+        mut each: impl FnMut(u32, &mut Samples) -> Result<bool, StorageError>,
     ) -> Result<(), StorageError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let ranks = self.ranks(By::File);
         sort_by_rank(&mut ids, &ranks);
         let (state, files, pruned) = self.places(start, end);
@@ -110,7 +113,7 @@ impl MetricsTable {
                     buffer.read(start, end, &mut scratch, &mut samples);
                 }
             }
-            if !samples.times.is_empty() && !each(id, &samples)? {
+            if !samples.times.is_empty() && !each(id, &mut samples)? {
                 break;
             }
         }
@@ -171,6 +174,9 @@ impl MetricsTable {
     /// Those of `ids` with a sample in the closed range of milliseconds, as far as runs and buffers tell by their first
     /// and last times (a series with a gap over the whole range counts).
     pub(super) fn present(&self, ids: Vec<u32>, start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<u32>, StorageError> {
+        if ids.is_empty() {
+            return Ok(ids);
+        }
         let (state, files, pruned) = self.places(start, end);
         let in_generation = |g: &Generation, id: u32| g.buffer(id).is_some_and(|b| b.overlaps(start, end));
         let mut missing = Vec::new();

@@ -56,10 +56,21 @@ impl Buffer {
         scratch.values.last().copied()
     }
 
-    /// Samples in the closed range, ascending, of equal times the first that came.
+    /// Adds the samples in the closed range, ascending, of equal times the first that came.
     pub(super) fn read(&self, start: i64, end: i64, scratch: &mut ReadScratch, out: &mut Samples) {
         let ReadScratch { chunk, times, values, late } = scratch;
-        for piece in self.chunks.iter().filter(|c| c.times.first <= end && start <= c.times.last) {
+        let pieces = self.chunks.iter().filter(|c| c.times.first <= end && start <= c.times.last);
+        let is_whole = |c: &Chunk| start <= c.times.first && c.times.last <= end;
+        if out.times.is_empty() && self.late.is_empty() && pieces.clone().all(is_whole) {
+            let (from, to) = (self.tail.partition_point(|s| s.0 < start), self.tail.partition_point(|s| s.0 <= end));
+            let tail = &self.tail[from..to.max(from)];
+            out.set(pieces.clone().map(|c| &c.times), tail.iter().map(|s| s.0), |values| {
+                pieces.for_each(|c| c.extend_values(chunk, values));
+                values.extend(tail.iter().map(|s| s.1));
+            });
+            return;
+        }
+        for piece in pieces {
             times.clear();
             values.clear();
             piece.times.extend(times);

@@ -87,6 +87,9 @@ impl MetricsTable {
 
     /// Those of `ids` (ascending) with a histogram in the closed range, as far as first and last times tell.
     pub(super) fn present_histograms(&self, ids: &[u32], start: i64, end: i64, ctx: &QueryContext) -> Result<Vec<u32>, StorageError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let (files, heads) = self.histogram_places(ids, start, end);
         let mut found: Vec<u32> = heads.into_keys().collect();
         for meta in files {

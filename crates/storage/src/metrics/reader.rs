@@ -168,12 +168,9 @@ struct Group {
     floats: Floats,
 }
 
-/// One run as it is decoded.
+/// What one run is decoded by way of.
 #[derive(Default)]
 struct Decoded {
-    /// Ascending.
-    times: Vec<i64>,
-    values: Vec<f64>,
     /// As in the file: the last sample first.
     d: Vec<i64>,
     /// How many values have the same base, and the same exponent.
@@ -216,14 +213,23 @@ impl RunCursor {
     pub(super) fn read(&mut self, start: i64, end: i64, out: &mut Samples) -> Result<u64, StorageError> {
         let Some(run) = self.peek().copied() else { return Ok(0) };
         self.at += 1;
-        // A damaged page can make the library panic; that must not take the server along.
-        match catch_unwind(AssertUnwindSafe(|| self.decode(run))) {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(damaged(&self.file.meta, e.to_string())),
-            Err(_) => return Err(damaged(&self.file.meta, "the Parquet reader panicked")),
+        if start <= run.first && run.last <= end && out.times.last().is_none_or(|last| *last < run.first) {
+            out.append(|times, values| self.decode_safely(run, times, values))?;
+        } else {
+            let mut apart = Samples::default();
+            apart.append(|times, values| self.decode_safely(run, times, values))?;
+            out.add_in_range(&apart.times, &apart.values, start, end);
         }
-        out.add_in_range(&self.decoded.times, &self.decoded.values, start, end);
         Ok(u64::from(run.count))
+    }
+
+    fn decode_safely(&mut self, run: Run, times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), StorageError> {
+        // A damaged page can make the library panic; that must not take the server along.
+        match catch_unwind(AssertUnwindSafe(|| self.decode(run, times, values))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(damaged(&self.file.meta, e.to_string())),
+            Err(_) => Err(damaged(&self.file.meta, "the Parquet reader panicked")),
+        }
     }
 
     fn open_group(&self, number: usize) -> parquet::errors::Result<Group> {
@@ -246,7 +252,8 @@ impl RunCursor {
         })
     }
 
-    fn decode(&mut self, run: Run) -> parquet::errors::Result<()> {
+    /// Appends the samples of a run.
+    fn decode(&mut self, run: Run, times: &mut Vec<i64>, values: &mut Vec<f64>) -> parquet::errors::Result<()> {
         let rows = &self.file.group_rows;
         let number = rows.partition_point(|first| *first <= run.row).saturating_sub(1);
         if rows.get(number + 1).is_none_or(|end| run.row + u64::from(run.count) > *end) {
@@ -257,9 +264,10 @@ impl RunCursor {
             _ => self.open_group(number)?,
         };
         let (from, count) = (run.row, run.count as usize);
-        let Decoded { times, values, d, bases, exponents } = &mut self.decoded;
-        times.clear();
-        values.clear();
+        let Decoded { d, bases, exponents } = &mut self.decoded;
+        let (times_before, values_before) = (times.len(), values.len());
+        times.reserve(count);
+        values.reserve(count);
         d.clear();
         bases.clear();
         exponents.clear();
@@ -267,7 +275,7 @@ impl RunCursor {
         group.d.read(from, count, |decoder, n| decoder.read(n, d))?;
         group.base.read(from, count, |decoder, n| decoder.read(n, |base, n| add_run(bases, base, n)))?;
         group.e.read(from, count, |decoder, n| decoder.read(n, |e, n| add_run(exponents, e, n)))?;
-        times.reverse();
+        times[times_before..].reverse();
         // From the end of the run in the file, which is its beginning in time.
         let mut end = count;
         let mut last_exponents = exponents.iter().rev().copied();
@@ -289,7 +297,7 @@ impl RunCursor {
             }
         }
         if run.floats {
-            group.floats.read(from, values)?;
+            group.floats.read(from, &mut values[values_before..])?;
         }
         self.group = Some(group);
         Ok(())

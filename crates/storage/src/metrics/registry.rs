@@ -4,6 +4,7 @@
 //! once for each distinct value, never once for each series. Columns come in pages, so that a label few series
 //! have costs little. Postings answer equality. [`Labels`] are put together when somebody wants to see them.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,6 +29,10 @@ const LABELS_KEPT_MAX: usize = 200_000;
 
 /// Series looked at between two checks for cancellation.
 const CHECK_EVERY: usize = 16_384;
+
+/// A pattern is tried on the values of a label first where they, and the series it takes, are this many times fewer than
+/// the series that would have to be looked at.
+const VALUES_FACTOR: usize = 4;
 
 /// Keys that are hashes already.
 #[derive(Default, Clone, Copy)]
@@ -397,10 +402,32 @@ impl Registry {
         self.columns.iter().map(|c| (&*c.name, c.memory()))
     }
 
+    /// Series of the values of a label that a pattern takes, in order of their numbers; `None` where looking at values
+    /// is no shorter way than looking at `among` series.
+    fn series_matching(&self, matcher: &Matcher, among: usize) -> Option<Vec<u32>> {
+        let Some(column) = self.column(&matcher.name) else { return Some(Vec::new()) };
+        if column.values.len().saturating_mul(VALUES_FACTOR) > among {
+            return None;
+        }
+        let taken = column.values.iter().zip(&column.postings).filter(|(value, _)| matcher.matches(value));
+        let (mut found, mut values) = (Vec::new(), 0);
+        for (_, posting) in taken {
+            found.extend_from_slice(posting);
+            values += 1;
+            if found.len().saturating_mul(VALUES_FACTOR) > among {
+                return None;
+            }
+        }
+        if values > 1 {
+            found.sort_unstable();
+        }
+        Some(found)
+    }
+
     /// Series that satisfy all matchers, in order of their numbers.
     pub(super) fn matching(&self, matchers: &[Matcher], ctx: &QueryContext) -> Result<Vec<u32>, QueryError> {
         use skopos_query::metrics::MatchOp;
-        let mut smallest: Option<(usize, &[u32])> = None;
+        let mut smallest: Option<(usize, Cow<'_, [u32]>)> = None;
         for (i, matcher) in matchers.iter().enumerate() {
             if matcher.op != MatchOp::Equal || matcher.value.is_empty() {
                 continue;
@@ -410,11 +437,18 @@ impl Registry {
                 Some(column.postings[code as usize - 1].as_slice())
             });
             let Some(posting) = posting else { return Ok(Vec::new()) };
-            if smallest.is_none_or(|(_, known)| posting.len() < known.len()) {
-                smallest = Some((i, posting));
+            if smallest.as_ref().is_none_or(|(_, known)| posting.len() < known.len()) {
+                smallest = Some((i, Cow::Borrowed(posting)));
             }
         }
-        let answered = smallest.map(|(i, _)| i);
+        for (i, matcher) in matchers.iter().enumerate().filter(|(_, m)| m.op == MatchOp::Regex && !m.matches("")) {
+            ctx.check()?;
+            let among = smallest.as_ref().map_or(self.count, |(_, known)| known.len());
+            if let Some(found) = self.series_matching(matcher, among) {
+                smallest = Some((i, Cow::Owned(found)));
+            }
+        }
+        let answered = smallest.as_ref().map(|(i, _)| *i);
         let mut tests: Vec<Test<'_>> = matchers
             .iter()
             .enumerate()
@@ -507,6 +541,27 @@ mod tests {
         let ctx = QueryContext::new(QueryLimits::default(), Instant::now());
         let matchers: Vec<Matcher> = matchers.iter().map(|(n, op, v)| Matcher::new(*n, *op, *v).expect("a matcher")).collect();
         assert_eq!(r.matching(&matchers, &ctx).expect("in time"), expected, "{matchers:?}");
+    }
+
+    #[test]
+    fn patterns_find_the_same_by_values_and_by_series() {
+        let mut r = Registry::default();
+        let sets: Vec<Labels> = (0..2000u32)
+            .map(|i| [("__name__", format!("m{}", i % 7)), ("pod", format!("pod-{}", i / 40)), ("id", i.to_string())].into_iter().collect())
+            .collect();
+        sets.iter().for_each(|labels| drop(r.add(labels).expect("room")));
+        let ctx = QueryContext::default();
+        // A few values, none, all of them, a label with as many values as series, one that does not exist.
+        for (name, pattern) in
+            [("pod", "pod-1[0-3]"), ("pod", "zzz.*"), ("pod", ".+"), ("pod", ".*"), ("id", "1.*7"), ("zone", "a.*"), ("zone", ".*")]
+        {
+            for also in [None, Some(Matcher::equal("__name__", "m3")), Some(Matcher::new("id", MatchOp::NotRegex, "1.*").expect("a pattern"))] {
+                let matchers: Vec<Matcher> = [Matcher::new(name, MatchOp::Regex, pattern).expect("a pattern")].into_iter().chain(also).collect();
+                let takes = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")));
+                let expected: Vec<u32> = (0..2000).filter(|i| takes(&sets[*i as usize])).collect();
+                assert_eq!(r.matching(&matchers, &ctx).expect("in time"), expected, "{matchers:?}");
+            }
+        }
     }
 
     #[test]

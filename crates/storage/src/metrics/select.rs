@@ -144,7 +144,7 @@ impl MetricsTable {
             // A time has one sample: the float, which came first wherever both were told apart.
             histograms.retain(|(time, _)| samples.times.binary_search(time).is_err());
             count(samples.times.len() + histograms.len() * HISTOGRAM_SAMPLES, ctx)?;
-            let (timestamps, values) = (times.share(&samples.times), samples.values.clone());
+            let (timestamps, values) = (samples.shared_times(&mut times), samples.take_values());
             found.push((rank, Series { labels, timestamps, values, histograms, starts: starts_of(id), digest: None }));
             Ok(true)
         })
@@ -193,7 +193,7 @@ impl Queryable for MetricsTable {
         self.gather(ids, (start, end), ctx, |id, samples| {
             let labels = self.registry.read().labels(id);
             count(samples.times.len(), ctx)?;
-            let (timestamps, values) = (times.share(&samples.times), samples.values.clone());
+            let (timestamps, values) = (samples.shared_times(&mut times), samples.take_values());
             batch.push(Series { labels, timestamps, values, starts: starts_of(id), ..Series::default() });
             if batch.len() == BATCH_SERIES {
                 each(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_SERIES)))?;

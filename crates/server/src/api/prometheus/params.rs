@@ -25,6 +25,10 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, PromError> {
         let decode = |what: &str, bytes: &[u8]| -> Result<Vec<(String, String)>, PromError> {
+            // The library puts a replacement character where bytes are no UTF-8: another name or text than was asked for.
+            if let Err(e) = percent_encoding::percent_decode(bytes).decode_utf8() {
+                return Err(PromError::bad_data(format!("{what} is not UTF-8: {e}")));
+            }
             serde_urlencoded::from_bytes(bytes).map_err(|e| PromError::bad_data(format!("{what} is not form-encoded: {e}")))
         };
         let in_url = decode("the query string", request.uri().query().unwrap_or("").as_bytes())?;
@@ -161,6 +165,21 @@ mod tests {
         }
         for bad in ["soon", "1.5h", "30m1h", "Inf"] {
             assert!(params("d", bad).duration("d").is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_utf8_are_refused() {
+        let ask = async |query: &str, form: &str| {
+            let method = if form.is_empty() { Method::GET } else { Method::POST };
+            let request = Request::builder().method(method).uri(format!("/api/v1/query?{query}"));
+            let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.to_owned().into()).unwrap();
+            Params::from_request(request, &()).await.map(|p| p.get("query").unwrap_or("").to_owned()).map_err(|e| format!("{e:?}"))
+        };
+        assert_eq!(ask("query=%C3%BF", "").await.unwrap(), "ÿ");
+        assert_eq!(ask("", "query=c%C3%BF").await.unwrap(), "cÿ");
+        for (query, form) in [("query=label_replace(a,`b`,`c%FF`,`d`,`.*`)", ""), ("", "query=c%FF"), ("query=up", "time=%80")] {
+            assert!(ask(query, form).await.unwrap_err().contains("is not UTF-8"), "{query} {form}");
         }
     }
 
