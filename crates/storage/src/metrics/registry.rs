@@ -550,7 +550,7 @@ mod tests {
             .map(|i| [("__name__", format!("m{}", i % 7)), ("pod", format!("pod-{}", i / 40)), ("id", i.to_string())].into_iter().collect())
             .collect();
         sets.iter().for_each(|labels| drop(r.add(labels).expect("room")));
-        let ctx = QueryContext::default();
+        let ctx = QueryContext::new(QueryLimits::default(), Instant::now());
         // A few values, none, all of them, a label with as many values as series, one that does not exist.
         for (name, pattern) in
             [("pod", "pod-1[0-3]"), ("pod", "zzz.*"), ("pod", ".+"), ("pod", ".*"), ("id", "1.*7"), ("zone", "a.*"), ("zone", ".*")]
