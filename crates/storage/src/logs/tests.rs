@@ -99,7 +99,7 @@ impl Rig {
                 ));
                 ControlFlow::Continue(())
             };
-            self.table.scan(&scan, &ctx(), &mut visit).expect(label);
+            LogStore::scan(&*self.table, &scan, &ctx(), &mut visit).expect(label);
             found.sort();
             let mut rows: Vec<_> = wanted
                 .iter()
@@ -201,13 +201,12 @@ impl Rig {
             assert_eq!(facet.values, sorted, "{label} {}", facet.field);
         }
         let mut rows = 0;
-        self.table
-            .scan(&["time", "body"], &filter, range, &ctx(), &mut |batch| {
-                assert!(batch.num_rows() <= crate::scan::BATCH_ROWS);
-                rows += batch.num_rows();
-                Ok(true)
-            })
-            .expect(&label);
+        Scan::scan(&*self.table, &["time", "body"], &filter, range, &ctx(), &mut |batch| {
+            assert!(batch.num_rows() <= crate::scan::BATCH_ROWS);
+            rows += batch.num_rows();
+            Ok(true)
+        })
+        .expect(&label);
         assert_eq!(rows, expected.len(), "{label} scanned");
     }
 }
