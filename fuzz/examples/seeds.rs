@@ -39,6 +39,14 @@ const TEXT: &str = "# HELP a_total Help \\\\ text.\n# TYPE a_total counter\na_to
 const OPEN_METRICS: &str =
     "# TYPE a counter\n# UNIT a_seconds seconds\na_total 1 1700000000.5 # {trace_id=\"x\"} 0.5 1700000000\n# TYPE i info\ni_info{v=\"1\"} 1\n# EOF\n";
 const LINES: &str = "{\"ts\":\"2026-01-02T03:04:05.6Z\",\"level\":\"WARN\",\"msg\":\"slow\",\"service\":\"orders\",\"trace_id\":\"5b8efff798038103d269b633813fc60c\",\"n\":1.5,\"o\":{\"a\":[1,null,true]}}\nplain text\n{\"time\":1700000000.25,\"severity\":17,\"message\":\"\\ud83d\\ude00\"}\n{\"broken\":\n";
+const LOKI: &str = r#"{"streams":[{"stream":{"job":"shop","level":"warn"},"values":[["1700000000000000000","a line",{"trace_id":"5b8efff798038103d269b633813fc60c"}]]}]}"#;
+const BULK: &str = "{\"create\":{\"_index\":\"logs-shop-prod\",\"_id\":\"1\"}}\n{\"@timestamp\":\"2026-01-02T03:04:05Z\",\"message\":\"x\",\"log\":{\"level\":\"warn\"}}\n{\"delete\":{\"_id\":\"2\"}}\n{\"update\":{}}\n{}\n";
+const HEC: &str = "{\"time\":1433188255.253,\"host\":\"h\",\"event\":\"ERROR gone\"}{\"event\":{\"message\":\"x\"},\"fields\":{\"a\":1}}";
+const SYSLOG: &[&str] = &[
+    "<165>1 2023-06-03T17:42:00.000Z h a 1 ID47 [e@32473 iut=\"3\" x=\"a\\\"]\"][m n=\"7\"] Said.\n48 <165>Jun  4 12:08:33 abcd systemd[345]: abc defg",
+    "<13>2024-06-03T12:08:33.5+02:00 h a[9]: x\nfoo bar\n",
+];
+const ZIPKIN: &str = r#"[{"traceId":"463ac35c9f6413ad","id":"a2fb4a1d1a96d312","kind":"SERVER","shared":true,"name":"get /","timestamp":1472470996199000,"duration":207000,"localEndpoint":{"serviceName":"f","ipv4":"127.0.0.1"},"remoteEndpoint":{"port":9000},"annotations":[{"timestamp":1472470996238000,"value":"foo"}],"tags":{"error":"broken"}}]"#;
 const STATSD: &[&str] = &["jobs.done:2|c|@0.5|#env:test,zone:a|c:id|T1656581400", "took,tag=x:1:2.5:-3|ms", "foo.[a=b]bar:+3|g\nfoo:4|g"];
 const RELABEL: &str = r#"[{"source_labels":["a","d"],"separator":";","regex":"(.)(;.*)","target_label":"x_$1","replacement":"${2}y"},{"action":"hashmod","source_labels":["a"],"modulus":8,"target_label":"h"},{"action":"labelmap","regex":"(a).*","replacement":"${1}b"},{"action":"labeldrop","regex":"d"},{"action":"keepequal","source_labels":["a"],"target_label":"ab"}]"#;
 
@@ -67,6 +75,16 @@ fn main() -> std::io::Result<()> {
     for (number, line) in STATSD.iter().enumerate() {
         write("statsd", number, line.as_bytes())?;
     }
+    write("loki", 0, LOKI.as_bytes())?;
+    write("elastic", 0, BULK.as_bytes())?;
+    write("splunk", 0, HEC.as_bytes())?;
+    for (number, stream) in SYSLOG.iter().enumerate() {
+        write("syslog", number, stream.as_bytes())?;
+    }
+    write("fluent", 0, b"\x93\xa5app.x\xd7\x00\x00\x00\x00\x06\x00\x00\x00\x01\x82\xa3log\xa2hi\xa1n\x07")?;
+    write("fluent", 1, b"\x93\xa1t\x91\x92\x05\x81\xa1a\x91\xc0\x81\xa5chunk\xa1c")?;
+    write("zipkin", 0, ZIPKIN.as_bytes())?;
+    write("jaeger", 0, b"\x82\x81\x00\x09emitBatch\x1c\x1c\x18\x03api\x00\x19\x1c\x16\x02\x16\x00\x16\x04\x16\x00\x18\x03get\x25\x02\x16\xc0\xcf\x24\x16\x0a\x00\x00\x00")?;
     write("relabel", 0, RELABEL.as_bytes())?;
     write("json_lines", 0, LINES.as_bytes())?;
     for (number, query) in PROMQL.iter().enumerate() {

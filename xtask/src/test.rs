@@ -66,18 +66,19 @@ fn ui() -> anyhow::Result<()> {
     step("unit tests and budgets of the pages", command.args(["run", "test"]).current_dir(root().join("ui")))
 }
 
-/// Programs that metrics come from, each with the package that brings it: the tests start them themselves.
-const PEERS: [(&str, &str); 5] = [
-    ("prometheus", "prometheus"),
-    ("prometheus-node-exporter", "prometheus-node-exporter"),
-    ("prometheus-postgres-exporter", "prometheus-postgres-exporter"),
-    ("prometheus-redis-exporter", "prometheus-redis-exporter"),
-    ("redis-server", "redis-server"),
+/// Programs that metrics and logs come from, each with what asks for its version and the package that brings it: the tests start them themselves.
+const PEERS: [(&str, &str, &str); 6] = [
+    ("prometheus", "--version", "prometheus"),
+    ("prometheus-node-exporter", "--version", "prometheus-node-exporter"),
+    ("prometheus-postgres-exporter", "--version", "prometheus-postgres-exporter"),
+    ("prometheus-redis-exporter", "--version", "prometheus-redis-exporter"),
+    ("redis-server", "--version", "redis-server"),
+    ("rsyslogd", "-v", "rsyslog"),
 ];
 
 /// Installs what of [`PEERS`] is missing, and PostgreSQL, whose programs are not on the path.
 fn peers() -> anyhow::Result<()> {
-    let mut missing: Vec<&str> = PEERS.iter().filter(|(program, _)| !have(program, "--version")).map(|(_, package)| *package).collect();
+    let mut missing: Vec<&str> = PEERS.iter().filter(|(program, version, _)| !have(program, version)).map(|(_, _, package)| *package).collect();
     let clusters = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     if !have("initdb", "--version") && !clusters.map(|version| version.path().join("bin/initdb")).any(|initdb| initdb.exists()) {
         missing.push("postgresql");

@@ -3,8 +3,9 @@
 use skopos_model::{Batch, Decoded, SeriesResolver, Signal};
 
 use crate::context::Context;
+use crate::derive::stable_keys;
 use crate::error::IngestError;
-use crate::{json_lines, otlp, remote_write};
+use crate::{elastic, fluent, jaeger, json_lines, loki, otlp, remote_write, splunk, syslog, zipkin};
 
 /// What a request body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,14 +28,53 @@ pub enum Protocol {
     RemoteWrite2,
     /// Newline-delimited JSON logs.
     JsonLines,
+    /// Loki's push, protobuf in a snappy block.
+    Loki,
+    /// Loki's push, JSON.
+    LokiJson,
+    /// Elasticsearch's `_bulk`; the index of the path, if it names one, is the parameter.
+    ElasticBulk,
+    /// Events of Splunk's HTTP event collector; the parameters are the query's.
+    SplunkEvents,
+    /// Raw lines of Splunk's HTTP event collector; the parameters are the query's.
+    SplunkRaw,
+    /// Syslog messages, each after its length; the sender's address is the parameter.
+    Syslog,
+    /// Messages of the Fluent Forward protocol.
+    FluentForward,
+    /// Zipkin v2 spans, JSON.
+    ZipkinJson,
+    /// Zipkin v2 spans, protobuf.
+    ZipkinProtobuf,
+    /// A Jaeger batch, Thrift.
+    JaegerThrift,
+    /// Datagrams of Jaeger's agent protocol, each after its length.
+    JaegerAgent,
+    /// Jaeger's `PostSpansRequest`, protobuf.
+    JaegerGrpc,
 }
 
 impl Protocol {
     /// Which signal it brings.
     pub fn signal(self) -> Signal {
         match self {
-            Self::OtlpLogs | Self::OtlpLogsJson | Self::JsonLines => Signal::Logs,
-            Self::OtlpTraces | Self::OtlpTracesJson => Signal::Traces,
+            Self::OtlpLogs
+            | Self::OtlpLogsJson
+            | Self::JsonLines
+            | Self::Loki
+            | Self::LokiJson
+            | Self::ElasticBulk
+            | Self::SplunkEvents
+            | Self::SplunkRaw
+            | Self::Syslog
+            | Self::FluentForward => Signal::Logs,
+            Self::OtlpTraces
+            | Self::OtlpTracesJson
+            | Self::ZipkinJson
+            | Self::ZipkinProtobuf
+            | Self::JaegerThrift
+            | Self::JaegerAgent
+            | Self::JaegerGrpc => Signal::Traces,
             Self::OtlpMetrics | Self::OtlpMetricsJson | Self::RemoteWrite | Self::RemoteWrite2 => Signal::Metrics,
         }
     }
@@ -43,8 +83,8 @@ impl Protocol {
 /// Decodes a body whose content encoding has been undone (the snappy block of remote write is undone here).
 ///
 /// The same body with the same limits, time and parameters gives the same rows, so that recovery can decode what
-/// was logged. `parameters` is the query string of a JSON-lines request (see [`json_lines::Parameters`]), empty
-/// for the others.
+/// was logged. `parameters` is what a protocol says beside the body (see [`Protocol`]), the query string of a JSON-lines
+/// request for one (see [`json_lines::Parameters`]); mostly empty.
 ///
 /// # Errors
 /// When the body is malformed: nothing of it is taken.
@@ -55,7 +95,7 @@ pub fn decode(
     ctx: &Context<'_>,
     resolver: &mut dyn SeriesResolver,
 ) -> Result<Decoded<Batch>, IngestError> {
-    Ok(match protocol {
+    let mut decoded = match protocol {
         Protocol::OtlpLogs => otlp::logs::decode(body, ctx)?.map(Batch::Logs),
         Protocol::OtlpTraces => otlp::traces::decode(body, ctx)?.map(Batch::Spans),
         Protocol::OtlpMetrics => otlp::metrics::decode(body, ctx, resolver)?.map(Batch::Samples),
@@ -65,5 +105,27 @@ pub fn decode(
         Protocol::RemoteWrite => remote_write::decode(body, ctx, resolver)?.map(Batch::Samples),
         Protocol::RemoteWrite2 => remote_write::v2::decode(body, ctx, resolver)?.map(Batch::Samples),
         Protocol::JsonLines => json_lines::decode(body, &json_lines::Parameters::from_query(parameters), ctx).map(Batch::Logs),
-    })
+        Protocol::Loki => loki::decode(body, ctx)?.map(Batch::Logs),
+        Protocol::LokiJson => loki::decode_json(body, ctx)?.map(Batch::Logs),
+        Protocol::ElasticBulk => elastic::decode(body, parameters, ctx)?.map(Batch::Logs),
+        Protocol::SplunkEvents => splunk::decode_events(body, parameters, ctx)?.map(Batch::Logs),
+        Protocol::SplunkRaw => splunk::decode_raw(body, parameters, ctx)?.map(Batch::Logs),
+        Protocol::Syslog => syslog::decode(body, parameters, ctx)?.map(Batch::Logs),
+        Protocol::FluentForward => fluent::decode(body, ctx)?.map(Batch::Logs),
+        Protocol::ZipkinJson => zipkin::decode_json(body, ctx)?.map(Batch::Spans),
+        Protocol::ZipkinProtobuf => zipkin::decode_protobuf(body, ctx)?.map(Batch::Spans),
+        Protocol::JaegerThrift => jaeger::decode_batch(body, ctx)?.map(Batch::Spans),
+        Protocol::JaegerAgent => jaeger::decode_agent(body, ctx)?.map(Batch::Spans),
+        Protocol::JaegerGrpc => jaeger::decode_grpc(body, ctx)?.map(Batch::Spans),
+    };
+    // Structured metadata comes back as it was sent: nothing is added to it.
+    if let Batch::Logs(batch) = &mut decoded.batch
+        && !matches!(protocol, Protocol::Loki | Protocol::LokiJson)
+    {
+        stable_keys::normalise(&mut batch.attributes);
+    }
+    Ok(decoded)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
-//! What is counted at the door, from rows on their way into the store.
+//! What is told of rows on their way into the store: counted from spans, read out of lines.
 
+pub mod message;
+pub mod severity;
 pub mod span_metrics;
+pub mod stable_keys;
 
 pub use span_metrics::SpanMetrics;

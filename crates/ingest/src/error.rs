@@ -94,6 +94,16 @@ impl IngestError {
         matches!(self, Self::UnknownEncoding { .. } | Self::UnknownContentType { .. })
     }
 
+    /// For `map_err` on JSON readers.
+    pub(crate) fn json(message: &'static str) -> impl Fn(serde_json::Error) -> Self {
+        move |error| {
+            let text = error.to_string();
+            // The place has fields of its own.
+            let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
+            Self::Json { message, line: error.line(), column: error.column(), reason }
+        }
+    }
+
     /// For `map_err` on protobuf readers.
     pub(crate) fn protobuf(message: &'static str) -> impl Fn(ProtoError) -> Self {
         move |error| Self::Protobuf { message, error }

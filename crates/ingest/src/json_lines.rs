@@ -15,9 +15,13 @@ use serde::de::{DeserializeSeed as _, IgnoredAny};
 use skopos_model::{AttrValue, Decoded, LogBatch, Rejected, Resource, Scope, SpanId, TraceId};
 
 use crate::context::Context;
+use crate::derive::severity;
 use crate::otlp::value::{RecordState, cut};
+use crate::rows::text;
 pub use parameters::Parameters;
-use record::{Fields, Record};
+pub(crate) use parameters::query_pairs;
+pub(crate) use record::{Fields, Record};
+pub(crate) use time::from_float;
 pub use time::parse_timestamp;
 
 /// Objects are flattened this deep (`a.b.c.d`), deeper ones become JSON text.
@@ -28,7 +32,8 @@ pub const FLATTEN_DEPTH_MAX: usize = 4;
 /// Nothing in such a body is an error: see the module's description. Lines over
 /// [`skopos_model::IngestLimits::log_body_bytes_max`] are cut and marked.
 pub fn decode(body: &[u8], parameters: &Parameters, ctx: &Context<'_>) -> Decoded<LogBatch> {
-    let mut builder = Builder::new(parameters, ctx);
+    let mut builder = Builder::new(ctx);
+    builder.set_origin(parameters);
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     match shape(body) {
         Shape::Lines => {
@@ -66,46 +71,98 @@ fn shape(body: &[u8]) -> Shape {
     }
 }
 
-/// Columns being filled.
-struct Builder<'c> {
+/// What becomes one row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Input<'l> {
+    /// A JSON object, or else the message.
+    pub(crate) line: &'l [u8],
+    /// One more JSON object of the row; what the line says comes first.
+    pub(crate) more: &'l [u8],
+    /// Unix nanoseconds, where they are told beside the line; the line's own come first.
+    pub(crate) time: Option<i64>,
+}
+
+/// Columns being filled, from protocols whose records are JSON objects or lines.
+pub(crate) struct Builder<'c> {
     ctx: &'c Context<'c>,
-    parameters: &'c Parameters,
-    batch: LogBatch,
-    changed: Vec<Rejected>,
-    /// Service and environment as the line states them, to the index of their resource.
-    resources: HashMap<(String, String), u32>,
-    last: Option<((String, String), u32)>,
+    /// What holds for the rows of now that state nothing else.
+    origins: Vec<Parameters>,
+    origin: u32,
+    known_origins: HashMap<Parameters, u32>,
+    pub(crate) batch: LogBatch,
+    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) changed: Vec<Rejected>,
+    /// Origin, service and environment as the line states them, to the index of their resource.
+    resources: HashMap<(u32, String, String), u32>,
+    last: Option<((u32, String, String), u32)>,
     fields: Fields,
 }
 
 impl<'c> Builder<'c> {
-    fn new(parameters: &'c Parameters, ctx: &'c Context<'c>) -> Self {
+    pub(crate) fn new(ctx: &'c Context<'c>) -> Self {
         let batch = LogBatch { scopes: vec![Arc::new(Scope::default())], ..LogBatch::default() };
-        Self { ctx, parameters, batch, changed: Vec::new(), resources: HashMap::new(), last: None, fields: Fields::default() }
+        Self {
+            ctx,
+            origins: Vec::new(),
+            origin: 0,
+            known_origins: HashMap::new(),
+            batch,
+            rejected: Vec::new(),
+            changed: Vec::new(),
+            resources: HashMap::new(),
+            last: None,
+            fields: Fields::default(),
+        }
     }
 
-    fn finish(self) -> Decoded<LogBatch> {
-        Decoded { batch: self.batch, rejected: Vec::new(), changed: self.changed }
+    /// Sets what holds for the rows to come.
+    pub(crate) fn set_origin(&mut self, parameters: &Parameters) {
+        if self.origins.get(self.origin as usize) == Some(parameters) {
+            return;
+        }
+        self.origin = match self.known_origins.get(parameters) {
+            Some(known) => *known,
+            None => {
+                let next = self.origins.len() as u32;
+                self.origins.push(parameters.clone());
+                self.known_origins.insert(parameters.clone(), next);
+                next
+            }
+        };
+    }
+
+    pub(crate) fn finish(self) -> Decoded<LogBatch> {
+        Decoded { batch: self.batch, rejected: self.rejected, changed: self.changed }
     }
 
     fn line(&mut self, line: &[u8]) {
+        self.row(&Input { line, ..Input::default() });
+    }
+
+    /// Adds one row.
+    pub(crate) fn row(&mut self, input: &Input<'_>) {
         let row = self.batch.len() as u32;
         let mut state = RecordState::default();
         self.batch.attributes.begin_row();
         self.fields.clear();
-        if line.first() == Some(&b'{') {
-            let mut deserializer = serde_json::Deserializer::from_slice(line);
-            let record = Record::new(row, &mut self.fields, &mut self.batch.attributes, &mut state, self.ctx.limits);
-            if record.deserialize(&mut deserializer).and_then(|()| deserializer.end()).is_ok() {
-                self.push(row, line, state);
-                return;
-            }
+        if input.line.first() == Some(&b'{') && !self.object(row, input.line, &mut state) {
             self.batch.attributes.discard_row(row);
             self.batch.attributes.begin_row();
             self.fields.clear();
             state = RecordState::default();
         }
-        self.push(row, line, state);
+        if !input.more.is_empty() {
+            self.object(row, input.more, &mut state);
+        }
+        self.fields.time = self.fields.time.or(input.time);
+        self.push(row, input.line, state);
+    }
+
+    /// Reads a JSON object into the row; `false` when it is none.
+    fn object(&mut self, row: u32, text: &[u8], state: &mut RecordState) -> bool {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let record = Record::new(row, &mut self.fields, &mut self.batch.attributes, state, self.ctx.limits);
+        record.deserialize(&mut deserializer).and_then(|()| deserializer.end()).is_ok()
     }
 
     /// The elements of a JSON array, one row each.
@@ -136,18 +193,24 @@ impl<'c> Builder<'c> {
         let observed = self.ctx.received;
         batch.time.push(fields.time.unwrap_or(observed));
         batch.observed.push(observed);
-        batch.severity_number.push(fields.severity_number);
-        batch.severity_text.push(&fields.severity_text);
         let whole;
         let body = match &fields.body {
             Some(body) => body.as_str(),
             None => {
-                whole = String::from_utf8_lossy(line);
+                whole = text(line, &mut self.changed);
                 &whole
             }
         };
         let kept = cut(body, self.ctx.limits.log_body_bytes_max);
         state.truncated |= kept.len() < body.len();
+        if fields.severity_number == 0 && fields.severity_text.is_empty() {
+            let (number, word) = severity::of_line(kept).map_or((0, ""), |(severity, word)| (severity.number(), word));
+            batch.severity_number.push(number);
+            batch.severity_text.push(word);
+        } else {
+            batch.severity_number.push(fields.severity_number);
+            batch.severity_text.push(&fields.severity_text);
+        }
         batch.body.push(kept);
         batch.trace_id.push(fields.trace_id.unwrap_or(TraceId::NONE));
         batch.span_id.push(fields.span_id.unwrap_or(SpanId::NONE));
@@ -161,20 +224,21 @@ impl<'c> Builder<'c> {
     /// Index of the resource the row's service and environment belong to.
     fn resource(&mut self) -> u32 {
         let (service, environment) = (self.fields.service.as_str(), self.fields.environment.as_str());
-        if let Some(((known_service, known_environment), index)) = &self.last
+        if let Some(((known_origin, known_service, known_environment), index)) = &self.last
+            && *known_origin == self.origin
             && known_service == service
             && known_environment == environment
         {
             return *index;
         }
-        let key = (service.to_owned(), environment.to_owned());
+        let key = (self.origin, service.to_owned(), environment.to_owned());
         let index = match self.resources.get(&key) {
             Some(index) => *index,
             None => {
                 let stated = [("service.name", service), ("deployment.environment.name", environment)];
                 let stated = stated.into_iter().filter(|(_, value)| !value.is_empty());
                 // Of equal keys the first wins: the line's own before the request's.
-                let all = stated.chain(self.parameters.attributes());
+                let all = stated.chain(self.origins.get(self.origin as usize).into_iter().flat_map(Parameters::attributes));
                 let attributes = all.map(|(key, value)| (key.into(), AttrValue::Str(value.to_owned()))).collect();
                 self.batch.resources.push(Arc::new(Resource::new(attributes)));
                 let index = self.batch.resources.len() as u32 - 1;

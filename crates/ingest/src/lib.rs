@@ -14,18 +14,28 @@ pub mod compression;
 pub mod context;
 pub mod decoder;
 pub mod derive;
+pub mod elastic;
 pub mod error;
 pub mod exposition;
+pub mod fluent;
+pub mod jaeger;
 pub mod json_lines;
+pub mod loki;
+pub mod msgpack;
 pub mod otlp;
 pub mod proto;
 pub mod protocols;
 pub mod relabel;
 pub mod remote_write;
+pub mod splunk;
 pub mod statsd;
+pub mod syslog;
+pub mod zipkin;
 
 mod histogram;
+mod rows;
 mod series;
+mod span_rows;
 
 #[cfg(test)]
 mod test_util;

@@ -12,7 +12,7 @@ pub struct ProtocolRow {
     pub protocol: Protocol,
     /// What it is called.
     pub name: &'static str,
-    /// Paths a client posts to.
+    /// Paths a client posts to; `{name}` stands for one part.
     pub paths: &'static [&'static str],
     /// Content types, without parameters (but `proto`, which tells versions of one type apart). The first of a path's
     /// rows also stands for requests that state none.
@@ -110,7 +110,126 @@ pub const PROTOCOLS: &[ProtocolRow] = &[
         encodings: COMPRESSED,
         summary: "Logs as one JSON object a line; `service`, `env` and `resource.<key>` in the query hold for lines that state none.",
     },
+    ProtocolRow {
+        protocol: Protocol::Loki,
+        name: "Loki push",
+        paths: &["/loki/api/v1/push", "/api/prom/push"],
+        content_types: &["application/x-protobuf"],
+        encodings: &["snappy"],
+        summary: "Streams of lines with labels and structured metadata: Loki's `PushRequest` in a snappy block.",
+    },
+    ProtocolRow {
+        protocol: Protocol::LokiJson,
+        name: "Loki push, JSON",
+        paths: &["/loki/api/v1/push", "/api/prom/push"],
+        content_types: JSON,
+        encodings: COMPRESSED,
+        summary: "The same in JSON.",
+    },
+    ProtocolRow {
+        protocol: Protocol::ElasticBulk,
+        name: "Elasticsearch bulk",
+        paths: &["/_bulk", "/{index}/_bulk", "/elasticsearch/_bulk", "/elasticsearch/{index}/_bulk"],
+        content_types: &["application/x-ndjson", "application/json"],
+        encodings: COMPRESSED,
+        summary: "Documents as log records: `index` and `create`; `update` and `delete` are refused one by one.",
+    },
+    ProtocolRow {
+        protocol: Protocol::SplunkEvents,
+        name: "Splunk HTTP event collector",
+        paths: &["/services/collector", "/services/collector/event", "/services/collector/event/1.0"],
+        content_types: JSON,
+        encodings: COMPRESSED,
+        summary: "Events as JSON objects one after another.",
+    },
+    ProtocolRow {
+        protocol: Protocol::SplunkRaw,
+        name: "Splunk HTTP event collector, raw",
+        paths: &["/services/collector/raw", "/services/collector/raw/1.0"],
+        content_types: &["text/plain"],
+        encodings: COMPRESSED,
+        summary: "Lines; `host`, `source`, `sourcetype` and `index` in the query hold for all of them.",
+    },
+    ProtocolRow {
+        protocol: Protocol::ZipkinJson,
+        name: "Zipkin v2, JSON",
+        paths: &["/api/v2/spans"],
+        content_types: JSON,
+        encodings: COMPRESSED,
+        summary: "Spans as a JSON list.",
+    },
+    ProtocolRow {
+        protocol: Protocol::ZipkinProtobuf,
+        name: "Zipkin v2, protobuf",
+        paths: &["/api/v2/spans"],
+        content_types: PROTOBUF,
+        encodings: COMPRESSED,
+        summary: "Spans as `zipkin.proto3.ListOfSpans`.",
+    },
+    ProtocolRow {
+        protocol: Protocol::JaegerThrift,
+        name: "Jaeger Thrift",
+        paths: &["/api/traces"],
+        content_types: &["application/x-thrift", "application/vnd.apache.thrift.binary", "application/vnd.apache.thrift.compact"],
+        encodings: COMPRESSED,
+        summary: "Spans as a `Batch` of `jaeger.thrift`, in Thrift's binary or compact protocol.",
+    },
+    ProtocolRow {
+        protocol: Protocol::JaegerGrpc,
+        name: "Jaeger gRPC",
+        paths: &["/jaeger.api_v2.CollectorService/PostSpans"],
+        content_types: &["application/grpc", "application/grpc+proto"],
+        encodings: COMPRESSED,
+        summary: "Spans as `PostSpansRequest`, over gRPC.",
+    },
 ];
+
+/// A way in that is no HTTP: it listens where the configuration says.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerRow {
+    /// Which decoder.
+    pub protocol: Protocol,
+    /// What it is called.
+    pub name: &'static str,
+    /// Its section in the configuration.
+    pub section: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+}
+
+/// All of them, besides StatsD.
+pub const LISTENERS: &[ListenerRow] = &[
+    ListenerRow {
+        protocol: Protocol::Syslog,
+        name: "Syslog",
+        section: "syslog",
+        summary: "RFC 5424 and RFC 3164 over UDP, TCP and TLS; octet counting and newlines.",
+    },
+    ListenerRow {
+        protocol: Protocol::FluentForward,
+        name: "Fluent Forward",
+        section: "fluent",
+        summary: "What Fluentd, Fluent Bit and their loggers send over TCP, acknowledged once it is stored.",
+    },
+    ListenerRow {
+        protocol: Protocol::JaegerAgent,
+        name: "Jaeger agent",
+        section: "jaeger",
+        summary: "`emitBatch` in datagrams, Thrift's compact and binary protocol.",
+    },
+];
+
+/// Whether a path is of this form: `{name}` stands for one part.
+pub fn is_of_form(path: &str, form: &str) -> bool {
+    let mut parts = path.split('/');
+    form.split('/').all(|expected| parts.next().is_some_and(|part| part == expected || (expected.starts_with('{') && !part.is_empty())))
+        && parts.next().is_none()
+}
+
+/// Whether some protocol is posted to this path.
+pub fn is_taken(path: &str) -> bool {
+    PROTOCOLS.iter().flat_map(|row| row.paths).any(|form| is_of_form(path, form))
+}
 
 /// The protocol of a request. `None` when no protocol has the path.
 ///
@@ -161,6 +280,8 @@ mod tests {
             ("/api/v1/write", Some("application/x-protobuf; proto=io.prometheus.write.v2.Request"), Some(Protocol::RemoteWrite2)),
             ("/v1/logs/json", Some("application/x-www-form-urlencoded"), Some(Protocol::JsonLines)),
             ("/v1/nothing", Some("application/json"), None),
+            ("/loki/api/v1/push", Some("application/json"), Some(Protocol::LokiJson)),
+            ("/api/v2/spans", Some("application/x-protobuf"), Some(Protocol::ZipkinProtobuf)),
         ] {
             let got = find(path, content_type).expect("a known type");
             assert_eq!(got.map(|row| row.protocol), expected, "{path} {content_type:?}");
@@ -170,6 +291,22 @@ mod tests {
         for content_type in ["application/x-protobuf;proto=io.prometheus.write.v3.Request", "application/x-protobuf;proto=", "application/json"] {
             let error = find("/api/v1/write", Some(content_type)).expect_err("no such version").to_string();
             assert!(error.starts_with(&format!("unsupported content type {content_type:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn forms_of_paths() {
+        for (path, expected) in [
+            ("/_bulk", true),
+            ("/shop/_bulk", true),
+            ("/elasticsearch/shop/_bulk", true),
+            ("//_bulk", false),
+            ("/a/b/_bulk", false),
+            ("/shop/_bulk/", false),
+            ("/v1/logs", true),
+            ("/v1/admin/flush", false),
+        ] {
+            assert_eq!(is_taken(path), expected, "{path}");
         }
     }
 

@@ -112,6 +112,17 @@ impl AttrValues {
         }
     }
 
+    /// Appends a value of the column's own type; one of another type is left out.
+    fn push(&mut self, value: &AttrValue) {
+        match (self, value) {
+            (Self::Str(column), AttrValue::Str(text)) | (Self::Json(column), AttrValue::Json(text)) => column.push(text),
+            (Self::Int(column), AttrValue::Int(number)) => column.push(*number),
+            (Self::Double(column), AttrValue::Double(number)) => column.push(*number),
+            (Self::Bool(column), AttrValue::Bool(truth)) => column.push(*truth),
+            _ => {}
+        }
+    }
+
     /// Keeps the first `len` values only.
     pub fn truncate(&mut self, len: usize) {
         match self {
@@ -301,6 +312,41 @@ impl AttrColumns {
         self.order.previous = None;
     }
 
+    /// Gives the rows that have the attribute `from` and none called `to` the same value under that name too. For a whole
+    /// batch, once it is filled: it costs a look at each column, and a copy where there is one to make.
+    pub fn also_as(&mut self, from: &str, to: &str) {
+        let Some(source) = self.columns.iter().position(|c| *c.key == *from) else { return };
+        let source = self.columns[source].clone();
+        let taken = |columns: &[AttrColumn], row: u32| columns.iter().any(|c| *c.key == *to && c.rows.binary_search(&row).is_ok());
+        let missing: Vec<usize> = (0..source.rows.len()).filter(|at| !taken(&self.columns, source.rows[*at])).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let ty = source.values.ty();
+        let Some(target) = self.columns.iter().position(|c| *c.key == *to && c.values.ty() == ty) else {
+            if self.columns.len() < Self::COLUMNS_MAX {
+                let mut made = AttrColumn { key: to.into(), rows: Vec::with_capacity(missing.len()), values: AttrValues::new(ty) };
+                for at in missing {
+                    made.rows.push(source.rows[at]);
+                    made.values.push(&source.values.get(at));
+                }
+                self.columns.push(made);
+                self.order = Order::default();
+            }
+            return;
+        };
+        let before = &self.columns[target];
+        let mut merged: Vec<(u32, AttrValue)> = before.rows.iter().enumerate().map(|(at, row)| (*row, before.values.get(at))).collect();
+        merged.extend(missing.into_iter().map(|at| (source.rows[at], source.values.get(at))));
+        merged.sort_by_key(|(row, _)| *row);
+        let mut made = AttrColumn { key: to.into(), rows: Vec::with_capacity(merged.len()), values: AttrValues::new(ty) };
+        for (row, value) in merged {
+            made.rows.push(row);
+            made.values.push(&value);
+        }
+        self.columns[target] = made;
+    }
+
     /// Takes back the attributes of the last row, where the record turns out to be refused.
     pub fn discard_row(&mut self, row: u32) {
         for column in &mut self.columns {
@@ -421,6 +467,27 @@ mod tests {
         }
         assert_eq!(a.columns().len(), 200);
         assert!(a.columns().iter().all(|c| c.rows == [0, 1, 2, 3, 4, 5] && c.values.get(5) == AttrValue::Int(5)));
+    }
+
+    #[test]
+    fn another_name_is_given_where_there_is_none() {
+        let mut a = AttrColumns::default();
+        a.push_str(0, "userId", "u0");
+        a.push_str(2, "userId", "u2");
+        a.push_str(2, "user_id", "own");
+        a.push_int(4, "user_id", 4);
+        a.push_str(4, "userId", "u4");
+        a.push_str(5, "userId", "u5");
+        a.also_as("userId", "user_id");
+        a.also_as("none", "user_id");
+        let of = |row: u32| a.row(row).into_iter().filter(|(key, _)| *key == "user_id").map(|(_, v)| v.to_text().into_owned()).collect::<Vec<_>>();
+        assert_eq!([of(0), of(2), of(4), of(5)], [vec!["u0"], vec!["own"], vec!["4"], vec!["u5"]]);
+        a.also_as("userId", "uid");
+        assert_eq!(a.row(5).len(), 3);
+        // Columns are found again by rows to come.
+        a.begin_row();
+        a.push_str(6, "uid", "u6");
+        assert_eq!(a.row(6), [("uid", AttrValue::Str("u6".into()))]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod rejected;
 pub mod resource;
 pub mod severity;
 pub mod span;
+pub mod stream;
 
 pub use attributes::{AttrColumn, AttrColumns, AttrType, AttrValue, AttrValues, Slot};
 pub use batch::{Batch, Signal};

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ConfigHandle;
 use crate::http::auth::Auth;
 use crate::http::{ApiError, ApiResult};
+use crate::ingest::listeners::Listeners;
 use crate::ingest::sources::Sources;
 use crate::ingest::statsd::Statsd;
 use crate::probes::Probes;
@@ -87,6 +88,8 @@ pub struct App {
     pub statsd: Statsd,
     /// Cancelled when the server stops: what answers without end (live tails) ends then.
     pub stopping: CancellationToken,
+    /// Syslog, Fluent Forward, Jaeger's agent protocol.
+    pub listeners: Listeners,
     /// What the data has, for dashboards that make themselves.
     pub dashboard_facts: crate::dashboards::store::Recent,
 }

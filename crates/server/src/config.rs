@@ -4,6 +4,7 @@
 //! name; when a reload finds an error the configuration in force stays.
 
 mod file;
+mod listeners;
 mod load;
 mod places;
 mod prometheus;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use file::{ActionConfig, ConfigFile, LimitsConfig, PageContract, RetentionConfig, ScrapeConfig, StatsdConfig, read_token};
+pub use listeners::{FluentConfig, JaegerConfig, SyslogConfig};
 pub use load::{Loaded, Problem, load, load_with};
 pub use prometheus::{Prometheus, is_prometheus, load_prometheus};
 pub use sources::{RatesConfig, SourceConfig, SourcesConfig};
@@ -63,6 +65,7 @@ pub async fn reload(app: &Arc<App>) -> Result<Vec<Problem>, Vec<Problem>> {
     app.reliability.configure(app).await;
     app.scrapes.restart(app);
     app.statsd.restart(app);
+    app.listeners.restart(app);
     crate::probes::Probes::restart(app);
     tracing::info!(version, warnings = problems.len(), "configuration reloaded");
     Ok(problems)

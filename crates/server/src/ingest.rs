@@ -1,16 +1,27 @@
-//! The doors: OTLP over HTTP and gRPC, Prometheus remote write, JSON lines, StatsD.
+//! The doors: OTLP over HTTP and gRPC, Prometheus remote write, and what others' clients send: Loki, Elasticsearch,
+//! Splunk, Zipkin, Jaeger; StatsD, syslog, Fluent.
 //!
 //! Every door does the same: limit, decompress, decode, log and store, count, answer in the protocol's own words.
 
 pub mod accept;
+pub mod elastic;
+mod fluent;
 pub mod grpc;
+pub mod jaeger;
 pub mod json_lines;
 mod labelled;
+pub mod listeners;
+pub mod loki;
 pub mod otlp_http;
+mod receive;
 pub mod remote_write;
 pub mod replay;
 pub mod sources;
+pub mod splunk;
 pub mod statsd;
+mod syslog;
+mod udp;
+pub mod zipkin;
 
 use skopos_ingest::Protocol;
 use skopos_ingest::protocols::PROTOCOLS;

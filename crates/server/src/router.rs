@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::app::App;
 use crate::http::{ApiError, auth, rejection, request_log, ui};
-use crate::ingest::{grpc, json_lines, otlp_http, remote_write, sources};
+use crate::ingest::{elastic, grpc, json_lines, otlp_http, remote_write, sources, splunk, zipkin};
 
 fn own_api() -> Router<Arc<App>> {
     Router::new()
@@ -72,6 +72,11 @@ pub fn main(app: &Arc<App>) -> Router {
         .merge(shared.merge(own_api()).layer(middleware::from_fn(rejection::own)))
         .merge(otlp_http::routes())
         .merge(json_lines::routes())
+        .merge(crate::ingest::loki::routes())
+        .merge(elastic::routes())
+        .merge(splunk::routes())
+        .merge(zipkin::routes())
+        .merge(crate::ingest::jaeger::routes())
         .merge(grpc::routes())
         .merge(prometheus::routes().layer(middleware::from_fn(rejection::prometheus)))
         .merge(remote_write::routes())

@@ -25,6 +25,7 @@ use crate::app::{Addresses, App, IngestSettings, QUERIES_MAX};
 use crate::config::{ConfigHandle, Loaded};
 use crate::http::auth::{Auth, load_or_create_key};
 use crate::ingest::accept::store_own;
+use crate::ingest::listeners::Listeners;
 use crate::ingest::replay::Replay;
 use crate::ingest::sources::Sources;
 use crate::ingest::statsd::Statsd;
@@ -176,6 +177,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
         drill_permit: Arc::new(Semaphore::new(1)),
         scrapes: Scrapes::default(),
         statsd: Statsd::default(),
+        listeners: Listeners::default(),
         dashboard_facts: crate::dashboards::store::Recent::default(),
         config: ConfigHandle::new(config),
         stopping: stop.clone(),
@@ -210,6 +212,7 @@ pub async fn start(options: ServeOptions, config: Loaded) -> anyhow::Result<Serv
     tasks.spawn(write_span_metrics(Arc::clone(&app), stop.clone()));
     app.scrapes.restart(&app);
     app.statsd.restart(&app);
+    app.listeners.restart(&app);
     Probes::restart(&app);
     Ok(Server { app, stop, tasks })
 }
@@ -226,7 +229,7 @@ impl Server {
     /// When the last flush fails; the write-ahead log then still holds the rows.
     pub async fn stop(self) -> anyhow::Result<()> {
         tracing::info!("stopping: draining requests");
-        tokio::join!(self.app.scrapes.stop(), self.app.statsd.stop(), self.app.probes.stop());
+        tokio::join!(self.app.scrapes.stop(), self.app.statsd.stop(), self.app.listeners.stop(), self.app.probes.stop());
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {

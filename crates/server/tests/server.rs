@@ -14,6 +14,8 @@ mod config;
 mod dashboards;
 #[path = "server/documents.rs"]
 mod documents;
+#[path = "server/doors.rs"]
+mod doors;
 #[path = "server/duckdb.rs"]
 mod duckdb;
 #[path = "server/durability.rs"]

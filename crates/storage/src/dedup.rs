@@ -53,7 +53,7 @@ pub(crate) struct DedupClaim {
 
 /// The hash of a body that may be looked for in the window.
 fn hash(payload: &WalPayload) -> Option<u128> {
-    matches!(payload.protocol, Protocol::OtlpLogs | Protocol::OtlpLogsJson).then(|| {
+    matches!(payload.protocol, Protocol::OtlpLogs | Protocol::OtlpLogsJson | Protocol::Loki | Protocol::LokiJson).then(|| {
         let seed = u64::from(payload.tenant) << 16 | (payload.encoding as u64) << 8 | payload.protocol as u64;
         xxhash_rust::xxh3::xxh3_128_with_seed(&payload.body, seed)
     })

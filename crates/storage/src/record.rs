@@ -26,6 +26,30 @@ pub enum Protocol {
     OtlpMetricsJson = 7,
     /// Newline-delimited JSON logs.
     JsonLines = 8,
+    /// Loki's push, protobuf inside snappy block format (encoding stays `Identity`).
+    Loki = 9,
+    /// Loki's push, JSON.
+    LokiJson = 10,
+    /// Elasticsearch's `_bulk`.
+    ElasticBulk = 11,
+    /// Events of Splunk's HTTP event collector.
+    SplunkEvents = 12,
+    /// Raw lines of Splunk's HTTP event collector.
+    SplunkRaw = 13,
+    /// Syslog messages, each after its length.
+    Syslog = 14,
+    /// Messages of the Fluent Forward protocol.
+    FluentForward = 15,
+    /// Zipkin v2 spans, JSON.
+    ZipkinJson = 16,
+    /// Zipkin v2 spans, protobuf.
+    ZipkinProtobuf = 17,
+    /// A Jaeger batch, Thrift.
+    JaegerThrift = 18,
+    /// Datagrams of Jaeger's agent protocol, each after its length.
+    JaegerAgent = 19,
+    /// Jaeger's `PostSpansRequest`, protobuf.
+    JaegerGrpc = 20,
 }
 
 impl Protocol {
@@ -41,6 +65,18 @@ impl Protocol {
             6 => Self::OtlpTracesJson,
             7 => Self::OtlpMetricsJson,
             8 => Self::JsonLines,
+            9 => Self::Loki,
+            10 => Self::LokiJson,
+            11 => Self::ElasticBulk,
+            12 => Self::SplunkEvents,
+            13 => Self::SplunkRaw,
+            14 => Self::Syslog,
+            15 => Self::FluentForward,
+            16 => Self::ZipkinJson,
+            17 => Self::ZipkinProtobuf,
+            18 => Self::JaegerThrift,
+            19 => Self::JaegerAgent,
+            20 => Self::JaegerGrpc,
             _ => return None,
         })
     }

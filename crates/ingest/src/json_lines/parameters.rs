@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Resource attributes that hold where a line states none itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Parameters {
     attributes: Vec<(String, String)>,
 }
@@ -16,11 +16,16 @@ impl Parameters {
     /// `resource.<key>`. Others are ignored, empty values too.
     pub fn from_query(query: &str) -> Self {
         let mut parameters = Self::default();
-        for pair in query.trim_start_matches('?').split('&') {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            parameters.set(&percent_decoded(key), &percent_decoded(value));
+        for (key, value) in query_pairs(query) {
+            parameters.set(&key, &value);
         }
         parameters
+    }
+
+    /// From resource attributes under their own names; empty ones are left out.
+    pub fn of<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let stated = attributes.into_iter().filter(|(_, value)| !value.is_empty()).take(Self::MAX);
+        Self { attributes: stated.map(|(key, value)| (key.to_owned(), value.to_owned())).collect() }
     }
 
     /// Sets one, by its name in the query or as an HTTP header's value. The first of a name wins.
@@ -56,6 +61,12 @@ impl Parameters {
         }
         out
     }
+}
+
+/// Names and values of a query string, their escapes undone.
+pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
+    let pairs = query.trim_start_matches('?').split('&');
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(key, value)| (percent_decoded(key), percent_decoded(value))).collect()
 }
 
 fn percent_encode(text: &str, out: &mut String) {

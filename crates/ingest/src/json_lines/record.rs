@@ -12,16 +12,16 @@ use crate::otlp::value::{RecordState, cut, json_double, json_string};
 
 /// What is known of a row besides its attributes; reused from row to row.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     pub(super) time: Option<i64>,
-    pub(super) severity_number: u8,
-    pub(super) severity_text: String,
+    pub(crate) severity_number: u8,
+    pub(crate) severity_text: String,
     severity_known: bool,
     pub(super) body: Option<String>,
     pub(super) service: String,
     pub(super) environment: String,
-    pub(super) trace_id: Option<TraceId>,
-    pub(super) span_id: Option<SpanId>,
+    pub(crate) trace_id: Option<TraceId>,
+    pub(crate) span_id: Option<SpanId>,
     /// Name of the value being read, with the names of the objects it is in.
     path: String,
     /// JSON text of the value being read.
@@ -105,7 +105,7 @@ impl Scalar<'_> {
 }
 
 /// Reads the object of one row.
-pub(super) struct Record<'r> {
+pub(crate) struct Record<'r> {
     row: u32,
     fields: &'r mut Fields,
     attributes: &'r mut AttrColumns,
@@ -115,7 +115,7 @@ pub(super) struct Record<'r> {
 }
 
 impl<'r> Record<'r> {
-    pub(super) fn new(
+    pub(crate) fn new(
         row: u32,
         fields: &'r mut Fields,
         attributes: &'r mut AttrColumns,

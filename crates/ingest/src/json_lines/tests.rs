@@ -111,7 +111,7 @@ fn arrays_and_objects_over_several_lines() {
     check("[{\"msg\":\"a\"},\n {\"msg\":\"b\"}]", "", &[r#"now 0: unknown_service/ "a""#, r#"now 0: unknown_service/ "b""#]);
     check("[{\"msg\":\"a\"},7]", "", &[r#"now 0: unknown_service/ "a""#, r#"now 0: unknown_service/ "7""#]);
     check("{\n  \"msg\": \"pretty\"\n}\n", "", &[r#"now 0: unknown_service/ "pretty""#]);
-    check("[INFO] no JSON", "", &[r#"now 0: unknown_service/ "[INFO] no JSON""#]);
+    check("[INFO] no JSON", "", &[r#"now 9:INFO unknown_service/ "[INFO] no JSON""#]);
 }
 
 #[test]

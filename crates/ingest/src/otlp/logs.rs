@@ -4,6 +4,7 @@ use skopos_model::ids::write_hex;
 use skopos_model::{Decoded, LogBatch, Rejected, Severity, SpanId, StrColumn, TraceId};
 
 use crate::context::Context;
+use crate::derive::message;
 use crate::error::IngestError;
 use crate::otlp::records::{self, Place};
 use crate::otlp::resource::Envelope;
@@ -114,7 +115,19 @@ fn record(
     let severity_text = text_bytes(severity_text, &reader, max, &mut state)?;
     let event_name = text_bytes(event_name, &reader, max, &mut state)?;
 
-    let (known_trace, known_span) = (TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id));
+    let (mut known_trace, mut known_span) = (TraceId::from_bytes(trace_id), SpanId::from_bytes(span_id));
+    let mut severity_number = severity_number(severity, severity_text);
+    let said;
+    let mut severity_text = severity_text;
+    if text.first() == Some(&b'{') && matches!(body, Value::Str(_)) {
+        said = message::fields(text, row, &mut batch.attributes, &mut state, ctx.limits).unwrap_or_default();
+        if severity_number == 0 && severity_text.is_empty() {
+            (severity_number, severity_text) = (said.severity_number, said.severity_text.as_bytes());
+        }
+        if trace_id.is_empty() && !said.trace_id.is_none() {
+            (known_trace, known_span) = (Some(said.trace_id), Some(said.span_id));
+        }
+    }
     if known_trace.is_none() && !trace_id.is_empty() {
         keep_odd_id("trace_id", trace_id, row, batch);
     }
@@ -126,7 +139,7 @@ fn record(
     batch.body.push_bytes(text);
     batch.time.push(time);
     batch.observed.push(observed);
-    batch.severity_number.push(severity_number(severity, severity_text));
+    batch.severity_number.push(severity_number);
     batch.severity_text.push_bytes(severity_text);
     batch.flags.push(flags as u8);
     batch.event_name.push_bytes(event_name);

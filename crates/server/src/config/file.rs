@@ -10,6 +10,7 @@ use skopos_ingest::otlp::options::OtlpOptions;
 use skopos_reliability::notify::NotifyConfig;
 use skopos_reliability::runbooks::{ActionKind, ParameterSchema};
 
+use super::listeners::{FluentConfig, JaegerConfig, SyslogConfig};
 use super::sources::{RatesConfig, SourceConfig};
 use crate::probes::ProbeConfig;
 use crate::scrape::Job;
@@ -48,6 +49,12 @@ pub struct ConfigFile {
     pub scrape: Vec<ScrapeConfig>,
     /// StatsD over UDP.
     pub statsd: StatsdConfig,
+    /// Syslog over UDP, TCP and TLS.
+    pub syslog: SyslogConfig,
+    /// Fluent's Forward protocol over TCP.
+    pub fluent: FluentConfig,
+    /// Jaeger's agent protocol over UDP.
+    pub jaeger: JaegerConfig,
     /// How OTLP metrics become Prometheus series; the keys of Prometheus' section `otlp`.
     pub otlp: OtlpOptions,
     /// Services that are asked whether they live, are ready, have started.
@@ -78,6 +85,9 @@ impl Default for ConfigFile {
             allow_hosts: Vec::new(),
             scrape: Vec::new(),
             statsd: StatsdConfig::default(),
+            syslog: SyslogConfig::default(),
+            fluent: FluentConfig::default(),
+            jaeger: JaegerConfig::default(),
             otlp: OtlpOptions::default(),
             probes: Vec::new(),
             retention: RetentionConfig::default(),

@@ -13,11 +13,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use skopos_ingest::protocols::PROTOCOLS;
+use skopos_ingest::protocols::is_taken;
 
 use super::ApiError;
 
@@ -57,8 +58,8 @@ impl Auth {
     fn presented(&self, headers: &HeaderMap) -> bool {
         let Some(key) = &self.key else { return true };
         let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
-        if let Some(given) = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")) {
-            return constant_time_eq(given.trim().as_bytes(), key.as_bytes());
+        if let Some(given) = text(header::AUTHORIZATION) {
+            return given_key(given).is_some_and(|given| constant_time_eq(given.as_bytes(), key.as_bytes()));
         }
         if let Some(given) = headers.get("x-skopos-key").and_then(|v| v.to_str().ok()) {
             return constant_time_eq(given.trim().as_bytes(), key.as_bytes());
@@ -72,6 +73,21 @@ impl Auth {
             .filter_map(|c| c.trim().strip_prefix(COOKIE)?.strip_prefix('='))
             .any(|given| constant_time_eq(given.as_bytes(), session.as_bytes()))
     }
+}
+
+/// The key in an `Authorization` header. Shippers of other systems are told it as their token (`Bearer`, Splunk's
+/// `Splunk`) or as a password (`Basic`, and `ApiKey` of Elasticsearch, both `name:key` in base64).
+fn given_key(authorization: &str) -> Option<String> {
+    let (scheme, given) = authorization.trim().split_once(' ')?;
+    let given = given.trim();
+    if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("splunk") {
+        return Some(given.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") && !scheme.eq_ignore_ascii_case("apikey") {
+        return None;
+    }
+    let pair = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(given).ok()?).ok()?;
+    Some(pair.split_once(':')?.1.to_owned())
 }
 
 fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
@@ -114,7 +130,7 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
-    const FREE: [&str; 14] = [
+    const FREE: [&str; 16] = [
         "/v1/sql",
         "/v1/login",
         "/v1/logout",
@@ -129,13 +145,21 @@ pub(crate) fn changes_nothing(method: &Method, path: &str) -> bool {
         "/api/v1/format_query",
         "/api/v1/parse_query",
         "/api/v1/read",
+        "/services/collector/ack",
+        "/services/collector/ack/1.0",
     ];
     // All of Loki's calls below this read, but push and delete.
     let loki = path.strip_prefix("/loki/api/v1/").is_some_and(|call| call != "push" && !call.starts_with("delete"));
-    let ingest = || PROTOCOLS.iter().any(|row| row.paths.contains(&path)) || path.starts_with("/opentelemetry.proto.collector.");
+    let ingest = || is_taken(path) || path.starts_with("/opentelemetry.proto.collector.");
+    // Elasticsearch's clients put up templates and policies before they send: here that changes nothing.
+    let told = || crate::ingest::elastic::is_told(path);
     // Calls of a gRPC service are POST whatever they do; Jaeger's query services only read.
     let query = || path.starts_with("/jaeger.api_v2.QueryService/") || path.starts_with("/jaeger.api_v3.QueryService/");
-    *method == Method::POST && (FREE.contains(&path) || loki || ingest() || query())
+    match *method {
+        Method::POST => FREE.contains(&path) || loki || ingest() || told() || query(),
+        Method::PUT => ingest() || told(),
+        _ => false,
+    }
 }
 
 /// Checks `Host`, `Origin` and the key before anything else looks at a request.
@@ -168,8 +192,7 @@ fn check(auth: &Auth, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result
     }
     let path = uri.path();
     // Probes and the page itself carry no secrets; the page asks for the key.
-    let open = matches!(path, "/healthz" | "/livez" | "/readyz" | "/v1/login")
-        || (*method == Method::GET && !path.starts_with("/v1/") && !path.starts_with("/api/") && !path.starts_with("/loki/") && path != "/metrics");
+    let open = matches!(path, "/healthz" | "/livez" | "/readyz" | "/v1/login") || (*method == Method::GET && !super::ui::is_api(path));
     let needed = if auth.loopback { !changes_nothing(method, path) } else { !open };
     if needed && !auth.presented(headers) {
         return Err(ApiError::new(
@@ -234,6 +257,14 @@ mod tests {
             ("POST", "/v1/admin/flush", &[local, ("x-skopos-key", "sk_0123456789abcdef")], 200),
             ("POST", "/v1/admin/flush", &[local, ("authorization", "Bearer sk_0123456789abcdeX")], 401),
             ("POST", "/v1/admin/flush", &[local, ("cookie", &cookie)], 200),
+            ("POST", "/v1/admin/flush", &[local, ("authorization", "Splunk sk_0123456789abcdef")], 200),
+            ("POST", "/v1/admin/flush", &[local, ("authorization", "Basic bG9raTpza18wMTIzNDU2Nzg5YWJjZGVm")], 200),
+            ("POST", "/v1/admin/flush", &[local, ("authorization", "ApiKey bG9raTpza18wMTIzNDU2Nzg5YWJjZGVm")], 200),
+            ("POST", "/v1/admin/flush", &[local, ("authorization", "Basic c2tfMDEyMzQ1Njc4OWFiY2RlZg==")], 401),
+            ("POST", "/loki/api/v1/push", &[local], 200),
+            ("PUT", "/shop/_bulk", &[local], 200),
+            ("PUT", "/_index_template/shop", &[local], 200),
+            ("PUT", "/v1/events", &[local], 401),
             ("GET", "/v1/alerts", &[("host", "evil.example")], 403),
             ("GET", "/v1/alerts", &[local, ("origin", "http://evil.example")], 403),
             ("POST", "/v1/events", &[local, key, ("origin", "http://127.0.0.1:4000")], 200),
@@ -252,6 +283,9 @@ mod tests {
         assert_eq!(verdict(&auth, "POST", "/v1/logs", &[host]), 401);
         assert_eq!(verdict(&auth, "GET", "/healthz", &[host]), 200);
         assert_eq!(verdict(&auth, "GET", "/services", &[host]), 200);
+        for path in ["/metrics", "/loki/api/v1/labels", "/_cluster/health", "/jaeger/api/services", "/api/echo"] {
+            assert_eq!(verdict(&auth, "GET", path, &[host]), 401, "{path}");
+        }
         assert_eq!(verdict(&auth, "POST", "/v1/logs", &[host, ("authorization", "Bearer sk_0123456789abcdef")]), 200);
         assert_eq!(verdict(&Auth::insecure(), "POST", "/v1/admin/flush", &[("host", "127.0.0.1")]), 200);
     }

@@ -22,7 +22,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; st
 font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 /// Prefixes that belong to APIs: a path below them that nobody serves is a JSON 404, never the page.
-const API_PREFIXES: [&str; 12] = [
+const API_PREFIXES: [&str; 14] = [
     "/v1/",
     "/api/",
     "/loki/",
@@ -33,14 +33,21 @@ const API_PREFIXES: [&str; 12] = [
     "/readyz",
     "/metrics",
     "/opentelemetry",
-    "/_bulk",
+    "/_",
+    "/elasticsearch",
+    "/-/",
     "/livez",
 ];
+
+/// Whether a path is an API's, and no page's.
+pub(crate) fn is_api(path: &str) -> bool {
+    API_PREFIXES.iter().any(|prefix| path.starts_with(prefix))
+}
 
 /// Serves an asset, or the page for any path that a browser asks for and that is no API's.
 pub async fn fallback(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path();
-    if API_PREFIXES.iter().any(|p| path.starts_with(p)) || !matches!(method, Method::GET | Method::HEAD) {
+    if is_api(path) || !matches!(method, Method::GET | Method::HEAD) {
         return ApiError::not_found(format!("{method} {path} is served by nothing here; GET /v1/openapi.json lists what is")).into_response();
     }
     let name = path.trim_start_matches('/');
@@ -50,6 +57,9 @@ pub async fn fallback(method: Method, uri: Uri, headers: HeaderMap) -> Response 
         // Vite puts a hash of the content in the name of everything below assets/.
         let cache = if name.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
         return asset(name, file, cache, &headers);
+    }
+    if path == "/" && crate::ingest::elastic::asks_what_this_is(&headers) {
+        return crate::ingest::elastic::banner();
     }
     let accepts_html = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|a| a.contains("text/html"));
     if !accepts_html {

@@ -138,7 +138,7 @@ impl SeriesResolver for NoSeries {
 }
 
 /// A request to be stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// What the body is.
     pub protocol: Protocol,
@@ -292,8 +292,9 @@ async fn append(
         other => other.rows() == 0,
     };
     if !empty {
+        let numbered = super::replay::wal_protocol(request.protocol);
         let payload = WalPayload {
-            protocol: super::replay::wal_protocol(request.protocol),
+            protocol: numbered.unwrap_or(skopos_storage::Protocol::Batch),
             encoding: match request.encoding {
                 skopos_ingest::Encoding::Identity => Encoding::Identity,
                 skopos_ingest::Encoding::Gzip => Encoding::Gzip,
@@ -308,7 +309,7 @@ async fn append(
         };
         // What was refused or cut in part may be taken by a later version or another limit, and sums of delta streams
         // are not in the body: log what was accepted.
-        let payload = match (&spelled_out, rejected.is_empty() && changed.is_empty()) {
+        let payload = match (&spelled_out, numbered.is_some() && rejected.is_empty() && changed.is_empty()) {
             (None, true) => payload,
             (spelled_out, _) => batch_payload(spelled_out.as_ref().unwrap_or(&batch), received).unwrap_or(payload),
         };

@@ -1,4 +1,4 @@
-//! OTLP over gRPC: three unary methods.
+//! OTLP over gRPC, three unary methods, and the one of Jaeger's collector.
 //!
 //! Written on HTTP/2 as it is: one framed message in, one out, the status in trailers. A generated service would
 //! decompress and decode every body into structs first; here it goes to the same decoders and, as it came, to the
@@ -28,12 +28,13 @@ use crate::app::App;
 /// Compressed flag and length before each message.
 const PREFIX: usize = 5;
 
-/// The three services' one method each.
+/// The services' one method each.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(logs))
         .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", post(traces))
         .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", post(metrics))
+        .merge(super::paths(Protocol::JaegerGrpc).fold(Router::new(), |routes, path| routes.route(path, post(jaeger))))
 }
 
 async fn logs(State(app): State<Arc<App>>, request: HttpRequest) -> Response {
@@ -48,6 +49,11 @@ async fn metrics(State(app): State<Arc<App>>, request: HttpRequest) -> Response 
     export(app, Protocol::OtlpMetrics, request).await
 }
 
+/// Jaeger's `CollectorService/PostSpans`. Its answer has no place for spans that were not taken: they are counted.
+async fn jaeger(State(app): State<Arc<App>>, request: HttpRequest) -> Response {
+    export(app, Protocol::JaegerGrpc, request).await
+}
+
 async fn export(app: Arc<App>, protocol: Protocol, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
     let source = Source::of(&parts.extensions);
@@ -59,6 +65,7 @@ async fn export(app: Arc<App>, protocol: Protocol, request: HttpRequest) -> Resp
         accept(&app, Request { protocol, encoding, context: String::new(), source, body: message }).await
     };
     match stored.await {
+        Ok(_) if protocol == Protocol::JaegerGrpc => reply(Some(Vec::new()), None),
         Ok(accepted) => reply(Some(export_protobuf(&accepted.rejected, &accepted.changed)), None),
         Err(error) => reply(None, Some(&error)),
     }

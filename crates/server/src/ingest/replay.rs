@@ -10,20 +10,38 @@ use skopos_storage::{Encoding, WalDecoder, WalPayload};
 
 use crate::app::IngestSettings;
 
-/// The log's number of a protocol.
-pub fn wal_protocol(protocol: Protocol) -> skopos_storage::Protocol {
+/// The log's number of each protocol.
+const NUMBERED: &[(Protocol, skopos_storage::Protocol)] = {
     use skopos_storage::Protocol as W;
-    match protocol {
-        Protocol::OtlpLogs => W::OtlpLogs,
-        Protocol::OtlpTraces => W::OtlpTraces,
-        Protocol::OtlpMetrics => W::OtlpMetrics,
-        Protocol::OtlpLogsJson => W::OtlpLogsJson,
-        Protocol::OtlpTracesJson => W::OtlpTracesJson,
-        Protocol::OtlpMetricsJson => W::OtlpMetricsJson,
+    &[
+        (Protocol::OtlpLogs, W::OtlpLogs),
+        (Protocol::OtlpTraces, W::OtlpTraces),
+        (Protocol::OtlpMetrics, W::OtlpMetrics),
+        (Protocol::OtlpLogsJson, W::OtlpLogsJson),
+        (Protocol::OtlpTracesJson, W::OtlpTracesJson),
+        (Protocol::OtlpMetricsJson, W::OtlpMetricsJson),
         // Which of the two versions is told by the record's context.
-        Protocol::RemoteWrite | Protocol::RemoteWrite2 => W::RemoteWrite,
-        Protocol::JsonLines => W::JsonLines,
-    }
+        (Protocol::RemoteWrite, W::RemoteWrite),
+        (Protocol::RemoteWrite2, W::RemoteWrite),
+        (Protocol::JsonLines, W::JsonLines),
+        (Protocol::Loki, W::Loki),
+        (Protocol::LokiJson, W::LokiJson),
+        (Protocol::ElasticBulk, W::ElasticBulk),
+        (Protocol::SplunkEvents, W::SplunkEvents),
+        (Protocol::SplunkRaw, W::SplunkRaw),
+        (Protocol::Syslog, W::Syslog),
+        (Protocol::FluentForward, W::FluentForward),
+        (Protocol::ZipkinJson, W::ZipkinJson),
+        (Protocol::ZipkinProtobuf, W::ZipkinProtobuf),
+        (Protocol::JaegerThrift, W::JaegerThrift),
+        (Protocol::JaegerAgent, W::JaegerAgent),
+        (Protocol::JaegerGrpc, W::JaegerGrpc),
+    ]
+};
+
+/// The log's number of a protocol; `None` where what was decoded is logged in the place of the body.
+pub fn wal_protocol(protocol: Protocol) -> Option<skopos_storage::Protocol> {
+    NUMBERED.iter().find(|(known, _)| *known == protocol).map(|(_, number)| *number)
 }
 
 /// Context of logged bodies of remote write 2.0.
@@ -58,15 +76,11 @@ impl WalDecoder for Replay {
         use skopos_storage::Protocol as W;
         let protocol = match payload.protocol {
             W::Batch => return Batch::from_bytes(&payload.body).map_err(|e| e.to_string()),
-            W::OtlpLogs => Protocol::OtlpLogs,
-            W::OtlpTraces => Protocol::OtlpTraces,
-            W::OtlpMetrics => Protocol::OtlpMetrics,
-            W::OtlpLogsJson => Protocol::OtlpLogsJson,
-            W::OtlpTracesJson => Protocol::OtlpTracesJson,
-            W::OtlpMetricsJson => Protocol::OtlpMetricsJson,
             W::RemoteWrite if payload.context == REMOTE_WRITE_2 => Protocol::RemoteWrite2,
-            W::RemoteWrite => Protocol::RemoteWrite,
-            W::JsonLines => Protocol::JsonLines,
+            number => match NUMBERED.iter().find(|(_, known)| *known == number) {
+                Some((protocol, _)) => *protocol,
+                None => return Err(format!("bodies of {number:?} are not read by this version")),
+            },
         };
         let encoding = match payload.encoding {
             Encoding::Identity => skopos_ingest::Encoding::Identity,
@@ -80,5 +94,18 @@ impl WalDecoder for Replay {
         };
         let ctx = Context { otlp: &settings.otlp, ..Context::new(&self.limits, payload.received, &settings.cache) };
         Ok(decode(protocol, &plain, &payload.context, &ctx, series).map_err(|e| e.to_string())?.batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skopos_ingest::protocols::{LISTENERS, PROTOCOLS};
+
+    #[test]
+    fn every_way_in_has_a_number_in_the_log() {
+        for protocol in PROTOCOLS.iter().map(|row| row.protocol).chain(LISTENERS.iter().map(|row| row.protocol)) {
+            assert!(wal_protocol(protocol).is_some_and(|number| number != skopos_storage::Protocol::Batch), "{protocol:?}");
+        }
     }
 }

@@ -11,8 +11,9 @@ use crate::config::{ActionConfig, ConfigFile, ScrapeConfig};
 use crate::probes::{NativeProbe, ProbeConfig};
 
 /// Files that hold what the configuration is read into; the first that has a name wins.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("../config/file.rs"),
+    include_str!("../config/listeners.rs"),
     include_str!("../config/sources.rs"),
     include_str!("../probes/config.rs"),
     include_str!("../../../model/src/limits.rs"),
@@ -172,6 +173,9 @@ fn defaults(name: &str) -> Option<Map<String, Value>> {
                 "NotifyConfig" => all["notify"].clone(),
                 "RetentionConfig" => all["retention"].clone(),
                 "StatsdConfig" => all["statsd"].clone(),
+                "SyslogConfig" => all["syslog"].clone(),
+                "FluentConfig" => all["fluent"].clone(),
+                "JaegerConfig" => all["jaeger"].clone(),
                 "OtlpOptions" => all["otlp"].clone(),
                 "LimitsConfig" => all["limits"].clone(),
                 "IngestLimits" => all["limits"]["ingest"].clone(),

@@ -23,6 +23,8 @@ mod receiver;
 mod rule_files;
 #[path = "peers/sender.rs"]
 mod sender;
+#[path = "peers/senders.rs"]
+mod senders;
 #[path = "peers/tempo.rs"]
 mod tempo;
 

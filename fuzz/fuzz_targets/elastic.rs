@@ -1,0 +1,11 @@
+//! Elasticsearch's `_bulk`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use skopos_fuzz::decode_twice;
+use skopos_ingest::Protocol;
+
+fuzz_target!(|body: &[u8]| {
+    decode_twice(Protocol::ElasticBulk, body, "");
+    decode_twice(Protocol::ElasticBulk, body, "logs-shop-prod");
+});
