@@ -123,8 +123,7 @@ pub fn import(source: &str) -> Result<Imported, String> {
         return Err(format!("the file has {} bytes, {} are the most", source.len(), 4 * read::DOCUMENT_BYTES_MAX));
     }
     let json: Value = serde_json::from_str(source).map_err(|e| format!("no JSON: {e}"))?;
-    // The API wraps the dashboard, an export does not.
-    let grafana = if json.get("dashboard").is_some_and(Value::is_object) { &json["dashboard"] } else { &json };
+    let grafana = unwrapped(&json)?;
     if text(grafana, "apiVersion").contains("dashboard.grafana.app") && grafana.pointer("/spec/elements").is_some() {
         return Err("this is Grafana's new document (elements and layout): export it as the classic model, which this reads".to_owned());
     }
@@ -135,6 +134,24 @@ pub fn import(source: &str) -> Result<Imported, String> {
         return Err("no Grafana dashboard: neither `panels` nor `rows` are there".to_owned());
     }
     Ok(translate(grafana))
+}
+
+/// The dashboard itself: the API wraps it, mixins print it under the name of its file, an export has it bare.
+fn unwrapped(json: &Value) -> Result<&Value, String> {
+    let has_panels = |v: &Value| v.get("panels").is_some() || v.get("rows").is_some();
+    if let Some(wrapped) = json.get("dashboard").filter(|d| d.is_object()) {
+        return Ok(wrapped);
+    }
+    let named: Vec<_> = json.as_object().into_iter().flatten().filter(|(_, v)| has_panels(v)).collect();
+    match named.as_slice() {
+        _ if has_panels(json) => Ok(json),
+        [(_, only)] => Ok(only),
+        [] => Ok(json),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
+            Err(format!("{} dashboards in one file ({}): save each in a file of its own", names.len(), names.join(", ")))
+        }
+    }
 }
 
 fn translate(grafana: &Value) -> Imported {
@@ -434,10 +451,18 @@ mod tests {
     }
 
     #[test]
+    fn wrapped_dashboards_are_found() {
+        for wrapped in [r#"{"dashboard": {"title": "One", "panels": []}}"#, r#"{"one.json": {"title": "One", "rows": []}}"#] {
+            assert_eq!(import(wrapped).expect("a dashboard").dashboard.metadata.name, "one", "{wrapped}");
+        }
+    }
+
+    #[test]
     fn what_is_no_dashboard_is_refused_with_the_reason() {
         let why = |text: &str| import(text).expect_err("a refusal");
         assert!(why("[").contains("no JSON"));
         assert!(why("{}").contains("neither `panels` nor `rows`"));
+        assert!(why(r#"{"a.json": {"panels": []}, "b.json": {"rows": []}}"#).contains("2 dashboards in one file (a.json, b.json)"));
         assert!(why(r#"{"kind": "Dashboard", "spec": {}}"#).contains("native format"));
         assert!(why(r#"{"apiVersion": "dashboard.grafana.app/v2alpha1", "kind": "Dashboard", "spec": {"elements": {}}}"#).contains("classic model"));
     }
