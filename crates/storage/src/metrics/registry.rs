@@ -549,7 +549,9 @@ mod tests {
         let sets: Vec<Labels> = (0..2000u32)
             .map(|i| [("__name__", format!("m{}", i % 7)), ("pod", format!("pod-{}", i / 40)), ("id", i.to_string())].into_iter().collect())
             .collect();
-        sets.iter().for_each(|labels| drop(r.add(labels).expect("room")));
+        for labels in &sets {
+            r.add(labels).expect("room");
+        }
         let ctx = QueryContext::new(QueryLimits::default(), Instant::now());
         // A few values, none, all of them, a label with as many values as series, one that does not exist.
         for (name, pattern) in
