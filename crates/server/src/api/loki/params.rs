@@ -50,7 +50,7 @@ fn parse_time(text: &str) -> Option<i64> {
         return seconds.checked_mul(SECOND)?.checked_add(if whole.starts_with('-') { -nanos } else { nanos });
     }
     if let Ok(seconds) = text.parse::<f64>() {
-        return (seconds.is_finite() && seconds.abs() < 9e9).then(|| (seconds * 1e9) as i64);
+        return (seconds.is_finite() && seconds.abs() < 9e9).then_some((seconds * 1e9) as i64);
     }
     i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()
 }
