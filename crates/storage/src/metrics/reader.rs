@@ -186,6 +186,8 @@ pub(super) struct RunCursor {
     at: usize,
     group: Option<Group>,
     decoded: Decoded,
+    /// A run of which only a part is wanted; its buffers are used again.
+    apart: Samples,
 }
 
 impl std::fmt::Debug for RunCursor {
@@ -196,7 +198,7 @@ impl std::fmt::Debug for RunCursor {
 
 impl RunCursor {
     pub(super) fn new(file: Arc<SamplesFile>, wanted: Vec<u32>) -> Self {
-        Self { file, wanted, at: 0, group: None, decoded: Decoded::default() }
+        Self { file, wanted, at: 0, group: None, decoded: Decoded::default(), apart: Samples::default() }
     }
 
     /// The file being read.
@@ -216,9 +218,11 @@ impl RunCursor {
         if start <= run.first && run.last <= end && out.times.last().is_none_or(|last| *last < run.first) {
             out.append(|times, values| self.decode_safely(run, times, values))?;
         } else {
-            let mut apart = Samples::default();
+            let mut apart = std::mem::take(&mut self.apart);
+            apart.clear();
             apart.append(|times, values| self.decode_safely(run, times, values))?;
             out.add_in_range(&apart.times, &apart.values, start, end);
+            self.apart = apart;
         }
         Ok(u64::from(run.count))
     }
