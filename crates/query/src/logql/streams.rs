@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use skopos_model::Resource;
+use skopos_model::stream::MARKER;
 
 use super::ast::Matcher;
 use super::labels::{LabelSet, label_name};
@@ -14,8 +15,6 @@ use crate::error::{QueryError, Span};
 use crate::logs::{LogStore, LogStream};
 use crate::time_range::TimeRange;
 
-/// Resource attribute that says that the resource was made from a stream's labels: those are the keys without a dot.
-const MARKER: &str = "skopos.stream";
 /// Label of the service, which every stream can be chosen by.
 pub(crate) const SERVICE: &str = "service_name";
 
